@@ -1,0 +1,62 @@
+"""The error types of the package: what is wrong, where, what was expected, what came, what to do.
+
+Messages never hold a patient's value, date, free text or a source path: case key, row number, column and rule only.
+``cli`` maps ``exit_code`` to the exit code of the process.
+"""
+
+from __future__ import annotations
+
+
+class CrlmError(Exception):
+    """Base of all deliberate errors.
+
+    Parameters
+    ----------
+    what
+        One sentence: what is wrong.
+    where
+        Case key, table, column, row number or config field.
+    expected, got
+        The rule, and what was met instead (for patient data: its kind or a count, never the value).
+    remedy
+        What the user can do.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str = "", expected: str = "", got: str = "", remedy: str = "") -> None:
+        self.what, self.where, self.expected, self.got, self.remedy = what, where, expected, got, remedy
+        text = f"{where}: {what}" if where else what
+        if expected:
+            text += f"; expected {expected}"
+        if got:
+            text += f"; got {got}"
+        if remedy:
+            text += f". {remedy[0].upper()}{remedy[1:]}"
+        super().__init__(text if text.endswith(".") else text + ".")
+
+
+class ConfigError(CrlmError):
+    """Wrong usage or configuration (exit code 2)."""
+
+    exit_code = 2
+
+
+class InputError(CrlmError):
+    """Invalid input data (exit code 3)."""
+
+    exit_code = 3
+
+
+class CaseError(InputError):
+    """Invalid input of one case: it costs that case, never the rest. ``code`` is machine-readable."""
+
+    def __init__(
+        self, code: str, what: str, *, where: str = "", expected: str = "", got: str = "", remedy: str = ""
+    ) -> None:
+        self.code = code
+        super().__init__(what, where=where, expected=expected, got=got, remedy=remedy)
+
+
+class LeakError(ConfigError):
+    """A model was given something that becomes known only after the moment at which it speaks."""
