@@ -1,0 +1,166 @@
+"""Read and write volumes: NIfTI, NRRD and MetaImage files, and folders that hold one DICOM series."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from radiomics_crlm.errors import CaseError, ConfigError, InputError
+from radiomics_crlm.imaging.dicom import read_series
+from radiomics_crlm.imaging.geometry import Volume, check_same_geometry, from_itk, to_itk
+from radiomics_crlm.imaging.payload import IncompleteFileError, check_complete
+
+__all__ = [
+    "FORMATS",
+    "MAX_VOXELS",
+    "Volume",
+    "check_same_geometry",
+    "from_itk",
+    "read_volume",
+    "to_itk",
+    "write_volume",
+]
+
+FORMATS = (".nii.gz", ".nii", ".nrrd", ".mha")
+# 512 x 512 x 1024: beyond any abdominal scan, and at 8 bytes a voxel 2 GiB of memory.
+MAX_VOXELS = 512 * 512 * 1024
+
+
+def read_volume(path: Path, *, case: str, max_voxels: int = MAX_VOXELS) -> Volume:
+    """Read one three-dimensional scalar image; its size is checked before any voxel is loaded.
+
+    Parameters
+    ----------
+    path
+        A file with one of the endings ``FORMATS``, or a folder that holds one DICOM CT or MR series.
+    case
+        Key of the case for messages; messages never hold the path.
+    max_voxels
+        Refuse larger images.
+
+    Raises
+    ------
+    CaseError
+        ``missing_file``, ``unsupported_format``, ``unreadable_image`` (damaged, truncated, not an image),
+        ``not_scalar_3d``, ``too_many_voxels``, ``invalid_geometry``, ``non_finite_voxels``; for folders also the codes of
+        `radiomics_crlm.imaging.dicom.read_series`.
+    """
+    if path.is_dir():
+        return read_series(path, case=case, max_voxels=max_voxels)
+    if not path.is_file():
+        raise CaseError("missing_file", "the image file does not exist", where=case)
+    if not path.name.lower().endswith(FORMATS):
+        raise CaseError(
+            "unsupported_format", "the file ending is not supported", where=case, expected=", ".join(FORMATS)
+        )
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    _check_header(reader, case, max_voxels)
+    try:
+        check_complete(path)
+        with _silent_stderr():
+            image = reader.Execute()
+    except IncompleteFileError as error:
+        raise CaseError("unreadable_image", str(error), where=case, remedy="export the image again") from None
+    except (RuntimeError, OSError, MemoryError):
+        raise _unreadable(case) from None
+    try:
+        volume = from_itk(_three_dimensional(image))
+    except InputError as error:
+        raise CaseError("invalid_geometry", error.what, where=case) from None
+    check_finite(volume, case)
+    return volume
+
+
+def write_volume(volume: Volume, path: Path) -> None:
+    """Write a volume; the same volume gives the same bytes, and a broken run leaves no half-written file.
+
+    Gzip members carry neither a time stamp nor a file name. NIfTI keeps spacing and position in single precision.
+
+    Raises
+    ------
+    ConfigError
+        If the ending is not one of ``FORMATS``.
+    """
+    ending = next((e for e in FORMATS if path.name.lower().endswith(e)), None)
+    if ending is None:
+        raise ConfigError("the file ending of an image is not supported", expected=", ".join(FORMATS))
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".write-") as folder:
+        plain = Path(folder) / ("image" + ending.removesuffix(".gz"))
+        sitk.WriteImage(to_itk(volume), str(plain), useCompression=False)
+        if ending.endswith(".gz"):
+            packed = Path(folder) / "image.gz"
+            packed.write_bytes(gzip.compress(plain.read_bytes(), compresslevel=6, mtime=0))
+            plain = packed
+        os.replace(plain, path)
+
+
+def check_finite(volume: Volume, case: str) -> None:
+    """Raise ``CaseError`` ``non_finite_voxels`` if a voxel is NaN or infinite."""
+    if volume.array.dtype.kind == "f":
+        bad = int(volume.array.size - np.isfinite(volume.array).sum())
+        if bad:
+            raise CaseError(
+                "non_finite_voxels", "the image holds NaN or infinite voxels", where=case, got=f"{bad} voxels"
+            )
+
+
+def _check_header(reader: sitk.ImageFileReader, case: str, max_voxels: int) -> None:
+    """Refuse by the header alone what is not an image, not scalar, not 3-D or too large."""
+    try:
+        with _silent_stderr():
+            reader.ReadImageInformation()
+    except RuntimeError as error:
+        if "orthonormal" in str(error):
+            raise CaseError("invalid_geometry", "the direction cosines are not orthonormal", where=case) from None
+        raise _unreadable(case) from None
+    size = reader.GetSize()
+    if len(size) < 3 or any(n != 1 for n in size[3:]) or reader.GetNumberOfComponents() != 1:
+        raise CaseError(
+            "not_scalar_3d",
+            "the image is not a three-dimensional scalar image",
+            where=case,
+            got=f"{len(size)} axes, {reader.GetNumberOfComponents()} components",
+        )
+    voxels = int(np.prod([int(n) for n in size], dtype=object))
+    if voxels > max_voxels:
+        raise CaseError(
+            "too_many_voxels", "the image is too large", where=case, expected=f"at most {max_voxels}", got=str(voxels)
+        )
+
+
+def _unreadable(case: str) -> CaseError:
+    return CaseError(
+        "unreadable_image",
+        "the file cannot be read as an image: damaged, truncated or not an image",
+        where=case,
+        remedy="export the image again",
+    )
+
+
+def _three_dimensional(image: sitk.Image) -> sitk.Image:
+    """Drop trailing axes of length one."""
+    while image.GetDimension() > 3:
+        image = sitk.Extract(image, [*image.GetSize()[:-1], 0])
+    return image
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Keep what the C++ libraries write to standard error (with source paths in it) off the screen."""
+    saved = os.dup(2)
+    sink = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(sink, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(sink)
+        os.close(saved)
