@@ -1,0 +1,371 @@
+"""Table schemas: what each column is, in which unit and range, and when it is known.
+
+The schemas are the files ``data_schemas/*.yaml``. Tables are checked at the door and on every write and read; inside, code
+trusts them. The order of ``AVAILABILITY`` and ``refuse_later`` are the leak guard: one mechanism for clinical columns, scans,
+derived features and rules.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from radiomics_crlm.errors import ConfigError, InputError, LeakError
+from radiomics_crlm.resources import resource
+
+AVAILABILITY = ("baseline", "restaging", "preoperative", "postoperative", "outcome")
+"""Moments in the course of a patient, earliest first."""
+
+MISSING_CODES = frozenset({"", "-999", "-999.0", "na", "n/a", "nan", "none", "null", "unknown", "<na>"})
+"""Cell texts (lower case) that mean unknown."""
+
+_TRUE, _FALSE = frozenset({"true", "1", "yes", "1.0"}), frozenset({"false", "0", "no", "0.0"})
+_TYPES = ("string", "int", "float", "bool", "enum", "date")
+_MAX_REPORTED = 10
+
+
+@dataclass(frozen=True)
+class ColumnSpec:
+    """One column: its type, unit, range, and the moment at which its values become known."""
+
+    name: str
+    type: str
+    description: str = ""
+    unit: str = ""
+    required: bool = False
+    min: float | None = None
+    max: float | None = None
+    allowed: tuple[str, ...] = ()
+    available_at: str = "baseline"
+    predictor: bool = True
+    synonyms: tuple[str, ...] = ()
+
+    def rule(self) -> str:
+        """The rule that a cell must obey, in words."""
+        if self.type == "enum":
+            return "one of " + ", ".join(self.allowed)
+        text = {"bool": "true or false", "date": "an ISO 8601 date", "int": "a whole number", "float": "a number"}.get(
+            self.type, "text"
+        )
+        if self.min is not None or self.max is not None:
+            low = "-inf" if self.min is None else f"{self.min:g}"
+            high = "inf" if self.max is None else f"{self.max:g}"
+            text += f" from {low} to {high}"
+        return f"{text} {self.unit}".strip()
+
+
+@dataclass(frozen=True)
+class TableSchema:
+    """A table: its key, its columns and families of columns that share a pattern."""
+
+    table: str
+    description: str
+    key: tuple[str, ...]
+    columns: Mapping[str, ColumnSpec]
+    patterns: tuple[tuple[re.Pattern[str], ColumnSpec], ...] = ()
+
+    def spec(self, column: str) -> ColumnSpec | None:
+        """Specification of a column, or None if the schema does not know it."""
+        if column in self.columns:
+            return self.columns[column]
+        return next((spec for pattern, spec in self.patterns if pattern.search(column)), None)
+
+    def canonical(self, header: str) -> str | None:
+        """Canonical name for a header: itself, or the column that lists it as a synonym (case and blanks ignored).
+
+        >>> load_schema("clinical").canonical("CEA")
+        'cea_ng_ml'
+        """
+        text = header.strip()
+        if self.spec(text) is not None:
+            return text
+        folded = text.casefold()
+        for name, spec in self.columns.items():
+            if folded == name.casefold() or folded in (s.casefold() for s in spec.synonyms):
+                return name
+        return None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A cell that breaks the rule of its column. It never holds the value itself."""
+
+    row: int
+    key: str
+    column: str
+    code: str
+    expected: str
+
+    def sentence(self) -> str:
+        """One line for a reason column or an error message."""
+        return f"row {self.row}, column {self.column}: {self.code.replace('_', ' ')}, expected {self.expected}"
+
+
+@dataclass
+class ParsedTable:
+    """A table read at the door: typed rows that are fine, and the problems of the others."""
+
+    table: pd.DataFrame
+    problems: list[Problem] = field(default_factory=list)
+
+
+@functools.cache
+def load_schema(name: str) -> TableSchema:
+    """Load ``data_schemas/{name}.yaml``.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such schema, or it is malformed.
+    """
+    raw = yaml.safe_load(resource(f"data_schemas/{name}.yaml").read_text(encoding="utf-8"))
+    columns = {column: _column_spec(column, body) for column, body in raw["columns"].items()}
+    patterns = tuple(
+        (re.compile(body["match"]), _column_spec(body["match"], {k: v for k, v in body.items() if k != "match"}))
+        for body in raw.get("patterns", [])
+    )
+    unknown = set(raw) - {"table", "description", "key", "columns", "patterns"}
+    if unknown or raw["table"] != name or not set(raw["key"]) <= set(columns):
+        raise ConfigError("malformed table schema", where=f"data_schemas/{name}.yaml", got=", ".join(sorted(unknown)))
+    return TableSchema(name, raw["description"], tuple(raw["key"]), columns, patterns)
+
+
+def _column_spec(name: str, body: Mapping[str, Any]) -> ColumnSpec:
+    known = {f for f in ColumnSpec.__dataclass_fields__ if f != "name"}
+    unknown = set(body) - known
+    if unknown or body.get("type") not in _TYPES or body.get("available_at", "baseline") not in AVAILABILITY:
+        raise ConfigError("malformed column in a table schema", where=name, got=", ".join(sorted(unknown)))
+    values = {k: tuple(map(str, v)) if k in ("allowed", "synonyms") else v for k, v in body.items()}
+    return ColumnSpec(name=name, **values)
+
+
+def parse_table(
+    raw: pd.DataFrame, schema: TableSchema, *, ignore: Iterable[str] = (), missing_codes: bool = True
+) -> ParsedTable:
+    """Turn a raw table (any dtypes, missing codes, synonyms) into typed canonical columns.
+
+    ``missing_codes`` says whether texts such as ``-999`` and ``unknown`` mean unknown (at the door) or stand for themselves (in
+    tables of the program, where -999 may be a true feature value).
+
+    A cell that breaks its rule becomes null and is reported as a :class:`Problem`; the caller decides what that costs (one
+    case, or the run). Rows are numbered from 2, as a spreadsheet shows them below the header.
+
+    Raises
+    ------
+    InputError
+        For a column that is unknown, given twice or required and absent: those are faults of the table, not of a row.
+    """
+    ignored = set(ignore)
+    raw = raw[[c for c in raw.columns if str(c).strip() not in ignored]]
+    raw = _rename(raw, schema)
+    missing = [n for n, s in schema.columns.items() if s.required and n not in raw.columns]
+    if missing:
+        raise InputError(
+            f"table {schema.table!r} lacks required columns",
+            expected=", ".join(missing),
+            got=f"{len(raw.columns)} columns without them",
+            remedy="add or rename the columns",
+        )
+    key = raw[schema.key[0]].astype(str).str.strip().tolist() if schema.key[0] in raw else [""] * len(raw)
+    problems: list[Problem] = []
+    columns: dict[str, pd.Series] = {}
+    for name in raw.columns:
+        spec = schema.spec(name)
+        assert spec is not None  # _rename has refused unknown columns
+        columns[name], bad = _parse_column(raw[name], spec, MISSING_CODES if missing_codes else frozenset({""}))
+        for position, code in bad:
+            problems.append(Problem(position + 2, key[position], name, code, spec.rule()))
+    problems.sort(key=lambda p: (p.row, p.column))
+    return ParsedTable(pd.DataFrame(columns, index=raw.index).reset_index(drop=True), problems)
+
+
+def _rename(raw: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
+    names: dict[Any, str] = {}
+    for header in raw.columns:
+        name = schema.canonical(str(header))
+        if name is None:
+            near = difflib.get_close_matches(str(header), list(schema.columns), n=1)
+            raise InputError(
+                f"table {schema.table!r} has an unknown column {str(header)[:60]!r}",
+                expected=f"a name of data_schemas/{schema.table}.yaml" + (f", perhaps {near[0]!r}" if near else ""),
+                remedy="rename it, or list it under ignore_columns in cohort.yaml",
+            )
+        if name in names.values():
+            raise InputError(
+                f"table {schema.table!r} gives the column {name!r} twice", remedy="keep one of the two columns"
+            )
+        names[header] = name
+    return raw.rename(columns=names)
+
+
+def _parse_column(
+    cells: pd.Series, spec: ColumnSpec, missing_codes: frozenset[str]
+) -> tuple[pd.Series, list[tuple[int, str]]]:
+    """Typed column and the positions of bad cells with a code."""
+    if spec.type == "float" and pd.api.types.is_float_dtype(cells.dtype):
+        text = cells.astype("float64")
+        null = text.isna() | (text == -999 if "-999" in missing_codes else False)
+    else:
+        text = cells.map(_cell_text).astype("str")
+        # A level of an enumeration, such as "none" for extrahepatic disease, is a value and not a missing code.
+        null = text.str.casefold().isin(missing_codes - {level.casefold() for level in spec.allowed})
+    values, wrong = _CONVERTERS[spec.type](text.mask(null), spec)
+    bad = [(int(i), "wrong_type" if spec.type != "enum" else "not_allowed") for i in np.flatnonzero(wrong & ~null)]
+    if spec.type in ("int", "float"):
+        numbers = pd.to_numeric(values, errors="coerce").astype(float).to_numpy()
+        low = -np.inf if spec.min is None else spec.min
+        high = np.inf if spec.max is None else spec.max
+        outside = np.isfinite(numbers) & ((numbers < low) | (numbers > high))
+        bad += [(int(i), "out_of_range") for i in np.flatnonzero(outside)]
+        values = values.mask(pd.Series(outside, index=values.index))
+    if spec.required:
+        bad += [(int(i), "missing_value") for i in np.flatnonzero(null)]
+    return values, bad
+
+
+def _cell_text(cell: object) -> str:
+    if cell is None or cell is pd.NA or cell is pd.NaT or (isinstance(cell, float) and np.isnan(cell)):
+        return ""
+    if isinstance(cell, pd.Timestamp):
+        return cell.date().isoformat() if cell == cell.normalize() else cell.isoformat()
+    if isinstance(cell, (bool, np.bool_)):
+        return "true" if cell else "false"
+    if isinstance(cell, (float, np.floating)):
+        return repr(float(cell))
+    return str(cell).strip()
+
+
+def _to_number(text: pd.Series, spec: ColumnSpec) -> tuple[pd.Series, np.ndarray]:
+    numbers = pd.to_numeric(text, errors="coerce").astype(float)
+    numbers = numbers.where(np.isfinite(numbers))
+    wrong = text.notna() & numbers.isna()
+    if spec.type == "int":
+        fractional = numbers.notna() & (numbers != numbers.round())
+        return numbers.mask(fractional).astype("Int64"), (wrong | fractional).to_numpy()
+    return numbers, wrong.to_numpy()
+
+
+def _to_bool(text: pd.Series, _: ColumnSpec) -> tuple[pd.Series, np.ndarray]:
+    folded = text.str.casefold()
+    true, false = folded.isin(_TRUE), folded.isin(_FALSE)
+    values = pd.Series(pd.NA, index=text.index, dtype="boolean").mask(true, True).mask(false, False)
+    return values, (text.notna() & ~true & ~false).to_numpy()
+
+
+def _to_enum(text: pd.Series, spec: ColumnSpec) -> tuple[pd.Series, np.ndarray]:
+    levels = {level.casefold(): level for level in spec.allowed}
+    values = text.str.casefold().map(levels).astype("str")
+    return values, (text.notna() & values.isna()).to_numpy()
+
+
+def _to_date(text: pd.Series, _: ColumnSpec) -> tuple[pd.Series, np.ndarray]:
+    dates = pd.to_datetime(text, format="%Y-%m-%d", errors="coerce").astype("datetime64[s]")
+    return dates, (text.notna() & dates.isna()).to_numpy()
+
+
+def _to_string(text: pd.Series, _: ColumnSpec) -> tuple[pd.Series, np.ndarray]:
+    return text.astype("str"), np.zeros(len(text), dtype=bool)
+
+
+_CONVERTERS = {
+    "string": _to_string,
+    "int": _to_number,
+    "float": _to_number,
+    "bool": _to_bool,
+    "enum": _to_enum,
+    "date": _to_date,
+}
+
+
+def check_table(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Strict check of a table that the program itself wrote or is about to write; returns it typed.
+
+    Raises
+    ------
+    InputError
+        On the first faults: column, rows and rule, never a value.
+    """
+    schema = load_schema(name)
+    parsed = parse_table(table, schema, missing_codes=False)
+    if parsed.problems:
+        shown = "; ".join(p.sentence() for p in parsed.problems[:_MAX_REPORTED])
+        raise InputError(
+            f"table {name!r} breaks its schema in {len(parsed.problems)} cells", got=shown, where=f"data_schemas/{name}"
+        )
+    duplicated = parsed.table.duplicated(list(schema.key)).to_numpy()
+    if duplicated.any():
+        raise InputError(
+            f"table {name!r} holds a key twice",
+            expected="unique " + ", ".join(schema.key),
+            got=f"{int(duplicated.sum())} repeated rows, first at row {int(np.flatnonzero(duplicated)[0]) + 2}",
+        )
+    return parsed.table
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A column that a model may not use, and why."""
+
+    column: str
+    available_at: str
+    speaks_at: str
+
+    def sentence(self) -> str:
+        """The reason in words."""
+        return f"{self.column} is known only at {self.available_at}, but the model speaks at {self.speaks_at}"
+
+
+def is_later(available_at: str, speaks_at: str) -> bool:
+    """Whether something becomes known only after the moment at which a model speaks.
+
+    >>> is_later("postoperative", "preoperative"), is_later("baseline", "baseline")
+    (True, False)
+    """
+    for moment in (available_at, speaks_at):
+        if moment not in AVAILABILITY:
+            raise ConfigError("unknown moment", expected=", ".join(AVAILABILITY), got=repr(moment))
+    return AVAILABILITY.index(available_at) > AVAILABILITY.index(speaks_at)
+
+
+def later_than(available_at: Mapping[str, str], speaks_at: str) -> list[Refusal]:
+    """All columns of ``available_at`` that a model speaking at ``speaks_at`` must not see."""
+    return [Refusal(c, when, speaks_at) for c, when in available_at.items() if is_later(when, speaks_at)]
+
+
+def refuse_later(available_at: Mapping[str, str], speaks_at: str, *, allow: bool = False) -> list[Refusal]:
+    """Refuse what becomes known later than the model speaks.
+
+    Parameters
+    ----------
+    available_at
+        Moment at which each wanted column becomes known.
+    speaks_at
+        Moment at which the model speaks.
+    allow
+        Let the leak in; the caller must then say so on the card.
+
+    Returns
+    -------
+    list of Refusal
+        Empty, or the leaking columns if ``allow`` is set.
+
+    Raises
+    ------
+    LeakError
+        Naming each column and when it is known, unless ``allow`` is set.
+    """
+    refusals = later_than(available_at, speaks_at)
+    if refusals and not allow:
+        raise LeakError(
+            "predictors that are known only later are refused: " + "; ".join(r.sentence() for r in refusals),
+            remedy="remove them, or pass --allow-leak to study the leak (the card will say so)",
+        )
+    return refusals
