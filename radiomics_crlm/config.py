@@ -1,0 +1,203 @@
+"""Typed, strict configuration: an unknown key is an error, and every value is checked before any work starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from radiomics_crlm.errors import ConfigError
+from radiomics_crlm.resources import resource
+
+Moment = Literal["baseline", "restaging", "preoperative", "postoperative", "outcome"]
+LearnerName = Literal["ridge", "xgboost"]
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=60)]
+
+
+class Strict(BaseModel):
+    """Base of all configuration: immutable, and unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EndpointConfig(Strict):
+    """What is predicted, for whom, from when, and at which moment the prediction is made.
+
+    ``event``, ``months`` and ``competing`` name outcome columns of the clinical table. A binary endpoint is the same pair with a
+    ``horizon_months``; if it has no time column (``months: null``), the label is known at the horizon.
+    """
+
+    title: str
+    kind: Literal["time_to_event", "binary"]
+    event: str
+    months: str | None = None
+    competing: str | None = Field(default=None, description="column that is true for the event or the competing event")
+    horizon_months: float | None = Field(default=None, gt=0)
+    index_date: str
+    prediction_time: Moment
+    population: dict[str, bool | str] = Field(default_factory=dict, description="clinical column: value it must have")
+    population_title: str = "all patients"
+    higher_is_worse: bool = True
+    min_events: int = Field(default=10, ge=2)
+
+    @model_validator(mode="after")
+    def _binary_has_horizon(self) -> EndpointConfig:
+        if self.kind == "binary" and self.horizon_months is None:
+            raise ValueError("a binary endpoint needs horizon_months")
+        if self.kind == "time_to_event" and (self.months is None or self.horizon_months is not None):
+            raise ValueError("a time-to-event endpoint needs months and has no horizon_months")
+        return self
+
+
+class RadiomicsSelection(Strict):
+    """Columns of ``features_patient`` that enter a feature set."""
+
+    modality: Literal["CT", "MR"] = "CT"
+    sequence: str = "portal_venous"
+    columns: tuple[str, ...] = Field(
+        default=("largest__*", "weighted__*"), min_length=1, description="shell patterns of feature columns"
+    )
+
+
+class FeatureSetConfig(Strict):
+    """What a model may see. ``columns: all`` means every clinical predictor known at the prediction time."""
+
+    title: str
+    columns: Literal["all"] | tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    radiomics: RadiomicsSelection | None = None
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> FeatureSetConfig:
+        if not self.columns and self.radiomics is None:
+            raise ValueError("a feature set needs clinical columns, radiomics, or both")
+        return self
+
+
+class DesignConfig(Strict):
+    """Repeated nested cross-validation by patient; folds are drawn once and shared by all endpoints and models."""
+
+    outer_folds: int = Field(default=5, ge=2, le=20)
+    repeats: int = Field(default=5, ge=1, le=100)
+    inner_folds: int = Field(default=5, ge=2, le=20)
+    seed: int = Field(ge=0)
+    bootstrap_draws: int = Field(default=2000, ge=100, le=20000)
+
+
+class SimulatedSource(Strict):
+    """A simulated cohort, made on the spot (keys of ``phantom.SimulationConfig``)."""
+
+    kind: Literal["simulated"]
+    settings: dict[str, int | float] = Field(default_factory=dict)
+
+
+class FolderSource(Strict):
+    """A cohort folder given on the command line with ``--data``."""
+
+    kind: Literal["folder"]
+
+
+class TciaClinicalSource(Strict):
+    """The clinical table of the TCIA collection Colorectal-Liver-Metastases, found below ``--data`` by its header.
+
+    ``radiomics`` joins the 90 patients of the radMLBench feature table by key. They were selected on survival, so an experiment
+    that joins them makes no performance claim.
+    """
+
+    kind: Literal["tcia_crlm_clinical"]
+    radiomics: bool = False
+
+
+class ExperimentConfig(Strict):
+    """A whole study: cohort, endpoints, feature sets, learners, design, comparators."""
+
+    name: Slug
+    title: str
+    question: str
+    cohort: Annotated[SimulatedSource | FolderSource | TciaClinicalSource, Field(discriminator="kind")]
+    endpoints: tuple[str, ...] = Field(min_length=1)
+    feature_sets: dict[Slug, FeatureSetConfig] = Field(min_length=1)
+    learners: tuple[LearnerName, ...] = Field(min_length=1)
+    design: DesignConfig
+    rules: tuple[str, ...] = ("fong_crs", "tbs2018", "mcs2019", "timing_eahpba2023")
+    comparators: tuple[str, ...] = ("fong_crs",)
+    reported_scores: tuple[str, ...] = Field(default=(), description="delivered score columns shown as comparators")
+    deliver: dict[str, str] = Field(default_factory=dict, description="endpoint: feature_set/learner that is bundled")
+    performance_claim: bool = True
+    cautions: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> ExperimentConfig:
+        models = {f"{s}/{learner}" for s in self.feature_sets for learner in self.learners}
+        for endpoint, model in self.deliver.items():
+            if endpoint not in self.endpoints:
+                raise ValueError(f"deliver names the endpoint {endpoint!r}, which the experiment does not have")
+            if model not in models:
+                raise ValueError(f"deliver names the model {model!r}; the experiment has {', '.join(sorted(models))}")
+        if unknown := set(self.comparators) - set(self.rules):
+            raise ValueError(f"comparators {sorted(unknown)} are not among the rules")
+        return self
+
+
+class CohortNotes(Strict):
+    """``cohort.yaml`` beside a cohort's clinical table."""
+
+    name: str = ""
+    citation: str = ""
+    available_at: dict[str, Moment] = Field(default_factory=dict, description="columns known later than usual here")
+    ignore_columns: tuple[str, ...] = ()
+
+
+_Model = TypeVar("_Model", bound=Strict)
+
+
+def parse_config(model: type[_Model], content: object, *, where: str) -> _Model:
+    """Check a configuration.
+
+    Raises
+    ------
+    ConfigError
+        Naming each field that is unknown, missing or wrong, and the rule.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors(include_url=False)[:10]
+        )
+        raise ConfigError("the configuration is not valid", where=where, got=faults) from None
+
+
+def load_config(model: type[_Model], path: Path) -> _Model:
+    """Read a YAML configuration file and check it.
+
+    Raises
+    ------
+    ConfigError
+        If the file is absent, no YAML, or not valid.
+    """
+    return parse_config(model, read_yaml(path), where=path.name)
+
+
+def read_yaml(path: Path) -> Any:
+    """Read YAML without executing anything it may name.
+
+    Raises
+    ------
+    ConfigError
+        If the file is absent or malformed.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError("the file is missing", where=path.name, remedy="check the path") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError("the file is not valid YAML", where=path.name, got=type(error).__name__) from None
+
+
+def load_endpoints() -> dict[str, EndpointConfig]:
+    """The endpoint definitions of ``configs/endpoints.yaml``, by name."""
+    content = read_yaml(resource("configs/endpoints.yaml"))
+    return {name: parse_config(EndpointConfig, body, where=f"endpoints.yaml: {name}") for name, body in content.items()}
