@@ -17,6 +17,7 @@ from radiomics_crlm.errors import CaseError, InputError
 # Headers written by different tools differ in the last digits of single precision (below 1e-4 voxel on a 512-voxel
 # axis); a real misregistration starts near a tenth of a voxel. One hundredth separates the two.
 SAME_GRID_TOLERANCE_VOXELS = 0.01
+HU_OF_AIR = -1024
 # ITK's own limit for direction cosines.
 _ORTHONORMAL_TOLERANCE = 1e-4
 
@@ -154,3 +155,21 @@ def _differences(image: Volume, mask: Volume) -> str:
         if gap > 0:
             parts.append(f"{name} by {gap:.4g}{unit}")
     return ", ".join(parts)
+
+
+def clip_hu_padding(volume: Volume) -> Volume:
+    """Set CT values below -1024 HU to -1024 and say so in the flag ``hu_padding_clipped``.
+
+    Nothing in a patient is below air (-1024 HU by the definition of the 12-bit scale); smaller values are padding
+    outside the field of view (-2000, -3024), whose size is a matter of the scanner and which interpolation and filters
+    would spread into the voxels near the border. The voxels stay: cropping would change the grid that masks refer to.
+
+    Examples
+    --------
+    >>> v = Volume(np.array([[[-2000, 40]]]), (1.0, 1.0, 5.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    >>> clip_hu_padding(v).array.tolist(), clip_hu_padding(v).flags
+    ([[[-1024, 40]]], ('hu_padding_clipped',))
+    """
+    if volume.array.min() >= HU_OF_AIR:
+        return volume
+    return replace(volume, array=np.maximum(volume.array, HU_OF_AIR), flags=(*volume.flags, "hu_padding_clipped"))

@@ -1,7 +1,7 @@
 """Is all of an image file there? Checked before ITK reads it, because ITK fills what is missing with zeros.
 
-ITK's NIfTI reader returns a truncated ``.nii`` or ``.nii.gz`` without an error (the missing part is zero), and neither it
-nor the MetaImage reader checks the checksum of a compressed stream. The checks here read the whole file once.
+ITK's NIfTI reader returns a truncated ``.nii`` or ``.nii.gz`` without an error (the missing part is zero), and neither
+it nor the MetaImage reader compares the checksum of a compressed stream. The checks here read the whole file once.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def check_complete(path: Path) -> None:
         raise IncompleteFileError("the compressed stream is truncated or damaged") from error
 
 
-def _check_nifti(stream: IO[bytes]) -> None:
+def _check_nifti(stream: IO[bytes] | gzip.GzipFile) -> None:
     """NIfTI-1 and -2, single file: as many bytes as the header announces, and an intact gzip trailer."""
     header = stream.read(540)
     if len(header) < 348:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
+import SimpleITK as sitk  # noqa: N813
 
 from radiomics_crlm.errors import CaseError, ConfigError, InputError
 from radiomics_crlm.imaging.dicom import read_series
@@ -49,8 +49,8 @@ def read_volume(path: Path, *, case: str, max_voxels: int = MAX_VOXELS) -> Volum
     ------
     CaseError
         ``missing_file``, ``unsupported_format``, ``unreadable_image`` (damaged, truncated, not an image),
-        ``not_scalar_3d``, ``too_many_voxels``, ``invalid_geometry``, ``non_finite_voxels``; for folders also the codes of
-        `radiomics_crlm.imaging.dicom.read_series`.
+        ``not_scalar_3d``, ``too_many_voxels``, ``invalid_geometry``, ``non_finite_voxels``; for
+        folders also the codes of `radiomics_crlm.imaging.dicom.read_series`.
     """
     if path.is_dir():
         return read_series(path, case=case, max_voxels=max_voxels)
