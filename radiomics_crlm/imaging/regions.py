@@ -1,0 +1,205 @@
+"""Regions of a mask: which labels play which role, and the size of each lesion.
+
+Length convention
+-----------------
+A voxel is represented by the centres of its six faces. The longest diameter is the largest distance between two such
+points: a single voxel measures its longest side, a straight row of *n* cubic voxels exactly *n* voxels, and a digitised
+sphere about half a voxel more than its true diameter. These are the points that the surface mesh of pyradiomics has,
+so ``longest_3d_mm`` equals its ``Maximum3DDiameter`` on the same grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+from scipy.spatial import ConvexHull
+from scipy.spatial.distance import pdist
+
+from radiomics_crlm.errors import CaseError
+from radiomics_crlm.imaging.geometry import Volume
+
+ROLES = ("lesion", "liver", "remnant", "hepatic_veins", "portal_vein")
+# More labels than any patient has lesions: the file is an image or a multi-organ map.
+MAX_LABELS = 200
+# Role -> labels; ``None`` stands for every positive label.
+Roles = Mapping[str, tuple[int, ...] | None]
+
+
+@dataclass(frozen=True)
+class LesionSize:
+    """Size and place of one lesion; ``flags`` are words separated by ``;``."""
+
+    lesion: int
+    n_voxels: int
+    volume_ml: float
+    longest_axial_mm: float
+    longest_3d_mm: float
+    centroid_x_mm: float
+    centroid_y_mm: float
+    centroid_z_mm: float
+    n_slices_x: int
+    n_slices_y: int
+    n_slices_z: int
+    n_components: int
+    flags: str
+
+
+def parse_mask_roles(text: str, *, case: str) -> dict[str, tuple[int, ...] | None]:
+    """Parse a cell of ``imaging.mask_roles``.
+
+    Examples
+    --------
+    >>> parse_mask_roles("lesion=*", case="P1")
+    {'lesion': None}
+    >>> parse_mask_roles("liver=1,2; remnant=2", case="P1")
+    {'liver': (1, 2), 'remnant': (2,)}
+
+    Raises
+    ------
+    CaseError
+        ``bad_mask_roles`` for an unknown or repeated role or a label that is no positive integer.
+    """
+    roles: dict[str, tuple[int, ...] | None] = {}
+    for part in str(text).split(";"):
+        role, _, labels = (piece.strip() for piece in part.partition("="))
+        numbers = [n.strip() for n in labels.split(",")]
+        wrong = labels != "*" and not all(n.isascii() and n.isdigit() and int(n) > 0 for n in numbers)
+        if role not in ROLES or role in roles or wrong:
+            raise CaseError(
+                "bad_mask_roles",
+                "the roles of a mask cannot be parsed",
+                where=case,
+                expected="e.g. lesion=* or liver=1,2;remnant=2 with roles " + ", ".join(ROLES),
+            )
+        roles[role] = None if labels == "*" else tuple(sorted({int(n) for n in numbers}))
+    return roles
+
+
+def as_label_mask(mask: Volume, *, case: str) -> Volume:
+    """The mask with 32-bit integer labels.
+
+    Raises
+    ------
+    CaseError
+        ``mask_not_integer`` (fractional, negative or huge values), ``empty_mask``, ``too_many_labels``.
+    """
+    array = mask.array
+    if array.dtype.kind == "f" and not np.array_equal(array, np.round(array)):
+        raise CaseError("mask_not_integer", "the mask holds fractions", where=case, expected="integer labels")
+    low, high = array.min(), array.max()
+    if low < 0 or high > np.iinfo(np.int32).max:
+        what = "the mask holds negative or huge labels"
+        raise CaseError("mask_not_integer", what, where=case, expected="labels from 0 to 2147483647")
+    if high == 0:
+        raise CaseError("empty_mask", "the mask holds no labelled voxel", where=case)
+    labels = array.astype(np.int32)
+    if high > MAX_LABELS and len(np.unique(labels)) - 1 > MAX_LABELS:
+        what = "the mask has more labels than a patient has regions; is it an image?"
+        raise CaseError("too_many_labels", what, where=case, expected=f"at most {MAX_LABELS}")
+    return replace(mask, array=labels)
+
+
+def labels_of(mask: Volume, wanted: tuple[int, ...] | None) -> tuple[list[int], list[int]]:
+    """Labels of a role that the mask holds, and those that it lacks."""
+    present = {int(n) for n in np.unique(mask.array) if n > 0}
+    if wanted is None:
+        return sorted(present), []
+    return [n for n in wanted if n in present], [n for n in wanted if n not in present]
+
+
+def keep_labels(mask: Volume, labels: Iterable[int]) -> Volume:
+    """The mask with every other label set to 0."""
+    return replace(mask, array=np.where(np.isin(mask.array, list(labels)), mask.array, 0))
+
+
+def measure_lesions(mask: Volume, labels: Iterable[int] | None = None) -> pd.DataFrame:
+    """Size of each lesion of a label mask, one row per label, sorted by label.
+
+    Returns
+    -------
+    DataFrame
+        Columns of `LesionSize`: ``volume_ml`` (voxel count times voxel volume), ``longest_axial_mm`` (largest in-plane
+        diameter over the axial slices, as in RECIST; the slice axis is the one closest to the body axis),
+        ``longest_3d_mm``, centroid in mm (LPS), extent in voxels along each index axis, number of 26-connected
+        components and flags: ``one_voxel``, ``one_slice`` (one voxel thick along an axis), ``touches_border``,
+        ``several_components``.
+    """
+    boxes = ndimage.find_objects(mask.array)
+    chosen = [n for n, box in enumerate(boxes, start=1) if box is not None] if labels is None else sorted(labels)
+    rows = [asdict(_measure(mask, n, boxes[n - 1])) for n in chosen]
+    return pd.DataFrame(rows, columns=list(LesionSize.__dataclass_fields__))
+
+
+def volume_ml(mask: Volume, labels: Iterable[int]) -> float:
+    """Volume in mL of the union of labels."""
+    return int(np.isin(mask.array, list(labels)).sum()) * mask.voxel_volume_ml
+
+
+def _measure(mask: Volume, label: int, box: tuple[slice, ...]) -> LesionSize:
+    """Measure one lesion inside its bounding box."""
+    inside = mask.array[box] == label
+    start = np.array([s.start for s in reversed(box)])
+    n_voxels = int(inside.sum())
+    centre = np.argwhere(inside)[:, ::-1].mean(axis=0) + start
+    n_components = int(ndimage.label(inside, structure=np.ones((3, 3, 3)))[1])
+    border = any(s.start == 0 or s.stop == n for s, n in zip(box, mask.array.shape, strict=True))
+    flags = {
+        "one_voxel": n_voxels == 1,
+        "one_slice": min(inside.shape) == 1,
+        "touches_border": border,
+        "several_components": n_components > 1,
+    }
+    axial = int(np.argmax(np.abs(np.array(mask.direction).reshape(3, 3)[2])))  # index axis (x, y, z) along the body
+    slices = np.moveaxis(inside, 2 - axial, 0)
+    in_plane = np.array([s for k, s in enumerate(mask.spacing) if k != axial])[::-1]
+    x_mm, y_mm, z_mm = (float(c) for c in mask.index_to_mm @ centre + np.array(mask.origin))
+    n_x, n_y, n_z = reversed(inside.shape)
+    return LesionSize(
+        lesion=label,
+        n_voxels=n_voxels,
+        volume_ml=n_voxels * mask.voxel_volume_ml,
+        longest_axial_mm=max(longest_diameter(s, in_plane) for s in slices if s.any()),
+        longest_3d_mm=longest_diameter(inside, np.array(mask.spacing)[::-1]),
+        centroid_x_mm=x_mm,
+        centroid_y_mm=y_mm,
+        centroid_z_mm=z_mm,
+        n_slices_x=n_x,
+        n_slices_y=n_y,
+        n_slices_z=n_z,
+        n_components=n_components,
+        flags=";".join(name for name, raised in flags.items() if raised),
+    )
+
+
+def longest_diameter(inside: np.ndarray, spacing: np.ndarray) -> float:
+    """Largest distance in mm between face centres of the voxels of a region, in two or three dimensions.
+
+    Parameters
+    ----------
+    inside
+        Boolean array with at least one true voxel.
+    spacing
+        Voxel size in mm, one per array axis in the order of the array.
+
+    Examples
+    --------
+    >>> longest_diameter(np.ones((1, 4), dtype=bool), np.array([0.5, 0.5]))
+    2.0
+    """
+    points = np.concatenate([_face_centres(inside, axis) for axis in range(inside.ndim)]) * spacing
+    corners = points[ConvexHull(points).vertices]
+    return float(pdist(corners).max())
+
+
+def _face_centres(inside: np.ndarray, axis: int) -> np.ndarray:
+    """First and last face along one axis of every row of voxels (inner faces cannot be extreme), in voxel units."""
+    moved = np.moveaxis(inside, axis, -1)
+    rows = np.argwhere(moved.any(axis=-1)).astype(float)
+    hit = moved[moved.any(axis=-1)]
+    first = hit.argmax(axis=1) - 0.5
+    last = hit.shape[1] - 1 - hit[:, ::-1].argmax(axis=1) + 0.5
+    return np.concatenate([np.insert(rows, axis, end, axis=1) for end in (first, last)])
