@@ -25,8 +25,8 @@ class Strict(BaseModel):
 class EndpointConfig(Strict):
     """What is predicted, for whom, from when, and at which moment the prediction is made.
 
-    ``event``, ``months`` and ``competing`` name outcome columns of the clinical table. A binary endpoint is the same pair with a
-    ``horizon_months``; if it has no time column (``months: null``), the label is known at the horizon.
+    ``event``, ``months`` and ``competing`` name outcome columns of the clinical table. A binary endpoint is the same
+    pair with a ``horizon_months``; if it has no time column (``months: null``), the label is known at the horizon.
     """
 
     title: str
@@ -102,8 +102,8 @@ class FolderSource(Strict):
 class TciaClinicalSource(Strict):
     """The clinical table of the TCIA collection Colorectal-Liver-Metastases, found below ``--data`` by its header.
 
-    ``radiomics`` joins the 90 patients of the radMLBench feature table by key. They were selected on survival, so an experiment
-    that joins them makes no performance claim.
+    ``radiomics`` joins the 90 patients of the radMLBench feature table by key. They were selected on survival, so an
+    experiment that joins them makes no performance claim.
     """
 
     kind: Literal["tcia_crlm_clinical"]

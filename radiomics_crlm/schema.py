@@ -1,8 +1,8 @@
 """Table schemas: what each column is, in which unit and range, and when it is known.
 
-The schemas are the files ``data_schemas/*.yaml``. Tables are checked at the door and on every write and read; inside, code
-trusts them. The order of ``AVAILABILITY`` and ``refuse_later`` are the leak guard: one mechanism for clinical columns, scans,
-derived features and rules.
+The schemas are the files ``data_schemas/*.yaml``. Tables are checked at the door and on every write and read; inside,
+code trusts them. The order of ``AVAILABILITY`` and ``refuse_later`` are the leak guard: one mechanism for clinical
+columns, scans, derived features and rules.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def _column_spec(name: str, body: Mapping[str, Any]) -> ColumnSpec:
     unknown = set(body) - known
     if unknown or body.get("type") not in _TYPES or body.get("available_at", "baseline") not in AVAILABILITY:
         raise ConfigError("malformed column in a table schema", where=name, got=", ".join(sorted(unknown)))
-    values = {k: tuple(map(str, v)) if k in ("allowed", "synonyms") else v for k, v in body.items()}
+    values: dict[str, Any] = {k: tuple(map(str, v)) if k in ("allowed", "synonyms") else v for k, v in body.items()}
     return ColumnSpec(name=name, **values)
 
 
@@ -152,11 +152,11 @@ def parse_table(
 ) -> ParsedTable:
     """Turn a raw table (any dtypes, missing codes, synonyms) into typed canonical columns.
 
-    ``missing_codes`` says whether texts such as ``-999`` and ``unknown`` mean unknown (at the door) or stand for themselves (in
-    tables of the program, where -999 may be a true feature value).
+    ``missing_codes`` says whether texts such as ``-999`` and ``unknown`` mean unknown (at the door) or stand for
+    themselves (in tables of the program, where -999 may be a true feature value).
 
-    A cell that breaks its rule becomes null and is reported as a :class:`Problem`; the caller decides what that costs (one
-    case, or the run). Rows are numbered from 2, as a spreadsheet shows them below the header.
+    A cell that breaks its rule becomes null and is reported as a :class:`Problem`; the caller decides what that costs
+    (one case, or the run). Rows are numbered from 2, as a spreadsheet shows them below the header.
 
     Raises
     ------
@@ -179,7 +179,8 @@ def parse_table(
     columns: dict[str, pd.Series] = {}
     for name in raw.columns:
         spec = schema.spec(name)
-        assert spec is not None  # _rename has refused unknown columns
+        if spec is None:  # _rename has refused unknown columns
+            continue
         columns[name], bad = _parse_column(raw[name], spec, MISSING_CODES if missing_codes else frozenset({""}))
         for position, code in bad:
             problems.append(Problem(position + 2, key[position], name, code, spec.rule()))
@@ -211,7 +212,7 @@ def _parse_column(
 ) -> tuple[pd.Series, list[tuple[int, str]]]:
     """Typed column and the positions of bad cells with a code."""
     if spec.type == "float" and pd.api.types.is_float_dtype(cells.dtype):
-        text = cells.astype("float64")
+        text: pd.Series = cells.astype("float64")
         null = text.isna() | (text == -999 if "-999" in missing_codes else False)
     else:
         text = cells.map(_cell_text).astype("str")

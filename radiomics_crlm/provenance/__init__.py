@@ -1,1 +1,3 @@
-"""Where results come from and how they reach the disk: hashes, atomic writes, checked tables, the run manifest, tracking."""
+"""Where results come from and how they reach the disk: hashes, atomic writes, checked tables, the run manifest,
+tracking.
+"""

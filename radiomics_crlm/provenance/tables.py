@@ -15,7 +15,8 @@ from radiomics_crlm.schema import check_table
 
 
 def write_table(table: pd.DataFrame, path: Path, name: str) -> pd.DataFrame:
-    """Check a table against ``data_schemas/{name}.yaml`` and write it atomically as Parquet; the same rows give the same bytes.
+    """Check a table against ``data_schemas/{name}.yaml`` and write it atomically as Parquet; the same rows give the
+    same bytes.
 
     Returns the typed table that was written.
 
@@ -59,7 +60,10 @@ def read_raw(path: Path, *, what: str) -> pd.DataFrame:
         return pd.read_csv(path, dtype="str", keep_default_na=False, encoding="utf-8-sig")
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError, pa.ArrowInvalid, OSError) as error:
         raise InputError(
-            f"{what} cannot be read as a table", where=path.name, got=type(error).__name__, remedy="save it anew as UTF-8"
+            f"{what} cannot be read as a table",
+            where=path.name,
+            got=type(error).__name__,
+            remedy="save it anew as UTF-8",
         ) from None
 
 

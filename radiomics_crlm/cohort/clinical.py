@@ -1,0 +1,207 @@
+"""Clinical tables at the door: typed canonical rows, and a reason for every patient who cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from radiomics_crlm.cohort.exclusions import Exclusion
+from radiomics_crlm.config import CohortNotes, load_config
+from radiomics_crlm.errors import InputError
+from radiomics_crlm.provenance.tables import read_raw
+from radiomics_crlm.schema import MISSING_CODES, Problem, load_schema, parse_table
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Clean rows of a cohort and the account of those left out.
+
+    ``patients_in`` counts the distinct patient keys that came in (a row without a key counts as one patient).
+    """
+
+    name: str
+    clinical: pd.DataFrame
+    patients_in: int
+    exclusions: tuple[Exclusion, ...] = ()
+    notes: CohortNotes = field(default_factory=CohortNotes)
+    imaging: pd.DataFrame | None = None
+    root: Path | None = None
+    features_patient: pd.DataFrame | None = None
+    simulated: bool = False
+
+
+@dataclass(frozen=True)
+class CleanRows:
+    """Typed rows with unique keys, the exclusions, and how many patients came in."""
+
+    table: pd.DataFrame
+    exclusions: tuple[Exclusion, ...]
+    patients_in: int
+
+
+def clean_clinical(raw: pd.DataFrame, *, ignore: Iterable[str] = ()) -> CleanRows:
+    """Type and check a raw clinical table; a bad row costs its patient, never the rest.
+
+    Raises
+    ------
+    InputError
+        For faults of the whole table: unknown, repeated or missing columns, or no rows.
+    """
+    schema = load_schema("clinical")
+    if raw.empty:
+        raise InputError("the clinical table has no rows", expected="one row per patient", got="0 rows")
+    parsed = parse_table(raw, schema, ignore=ignore)
+    table = parsed.table.copy()
+    # A null never equals itself, so a row without a key gets its row number as key for the account.
+    keyless = table["patient_id"].isna() | table["patient_id"].str.strip().str.casefold().isin(MISSING_CODES)
+    table.loc[keyless, "patient_id"] = [f"(row {i + 2})" for i in table.index[keyless]]
+    keys = table["patient_id"]
+    by_row: dict[int, list[Problem]] = {}
+    for problem in parsed.problems:
+        by_row.setdefault(problem.row, []).append(problem)
+    repeated = set(keys[keys.duplicated(keep=False)])
+    exclusions = [
+        Exclusion(
+            key, "ingest", "duplicate_patient", f"the key stands in {int((keys == key).sum())} rows; expected one"
+        )
+        for key in dict.fromkeys(keys)
+        if key in repeated
+    ]
+    for row, problems in by_row.items():
+        key = keys.iloc[row - 2]
+        code = "missing_key" if keyless.iloc[row - 2] else problems[0].code
+        if key not in repeated:
+            exclusions.append(Exclusion(key, "ingest", code, "; ".join(p.sentence() for p in problems)))
+    excluded = {e.patient_id for e in exclusions}
+    clean = table[~keys.isin(excluded)].reset_index(drop=True)
+    return CleanRows(clean, tuple(exclusions), int(keys.nunique()))
+
+
+def read_cohort_folder(root: Path) -> Cohort:
+    """Read a cohort folder: ``clinical.csv`` (or ``.parquet``), optional ``cohort.yaml`` and imaging manifest.
+
+    Raises
+    ------
+    InputError
+        If the folder or its clinical table is absent or unusable as a whole.
+    """
+    if not root.is_dir():
+        raise InputError(
+            "the cohort folder is missing", expected="a folder with clinical.csv", got=f"no folder {root.name!r}"
+        )
+    notes_path = root / "cohort.yaml"
+    notes = load_config(CohortNotes, notes_path) if notes_path.is_file() else CohortNotes()
+    rows = clean_clinical(read_raw(find_table(root, "clinical"), what="clinical table"), ignore=notes.ignore_columns)
+    imaging: pd.DataFrame | None = None
+    bad_scans: tuple[Exclusion, ...] = ()
+    if any((root / f"imaging{suffix}").is_file() for suffix in (".csv", ".parquet")):
+        imaging, bad_scans = clean_imaging(
+            read_raw(find_table(root, "imaging"), what="imaging manifest"),
+            set(rows.table["patient_id"]),
+            rows.exclusions,
+        )
+    return Cohort(
+        name=notes.name or root.name,
+        clinical=rows.table,
+        patients_in=rows.patients_in,
+        exclusions=rows.exclusions + bad_scans,
+        notes=notes,
+        imaging=imaging,
+        root=root,
+        simulated=(root / "truth.json").is_file(),
+    )
+
+
+def find_table(root: Path, name: str) -> Path:
+    """``root/name.csv`` or ``root/name.parquet``.
+
+    Raises
+    ------
+    InputError
+        If neither exists, or both do.
+    """
+    found = [p for p in (root / f"{name}.csv", root / f"{name}.parquet") if p.is_file()]
+    if len(found) != 1:
+        raise InputError(
+            f"the cohort folder needs one {name} table",
+            expected=f"{name}.csv or {name}.parquet",
+            got="both" if found else "neither",
+        )
+    return found[0]
+
+
+def clean_imaging(
+    raw: pd.DataFrame, known: set[str], earlier: Iterable[Exclusion] = ()
+) -> tuple[pd.DataFrame, tuple[Exclusion, ...]]:
+    """Type and check an imaging manifest; a bad row costs its scan.
+
+    ``known`` holds the patients of the clinical table; a scan of anybody else is excluded as ``unknown_patient``
+    (patients who were excluded ``earlier`` need no second reason).
+    """
+    parsed = parse_table(raw, load_schema("imaging"))
+    table = parsed.table
+    gone = {e.patient_id for e in earlier}
+    exclusions = []
+    reasons: dict[int, tuple[str, str]] = {}
+    for problem in parsed.problems:
+        reasons.setdefault(problem.row - 2, (problem.code, problem.sentence()))
+    keys = list(load_schema("imaging").key)
+    repeated = table.duplicated(keys, keep=False)
+    for position, (key, timepoint) in enumerate(zip(table["patient_id"], table["timepoint"], strict=True)):
+        code, reason = reasons.get(position, ("", ""))
+        if not code and key not in known and key not in gone:
+            code, reason = "unknown_patient", f"row {position + 2}: the clinical table has no such patient"
+        elif not code and repeated.iloc[position]:
+            code, reason = "duplicate_scan", f"row {position + 2}: the same scan and mask stand in several rows"
+        if code:
+            reasons[position] = (code, reason)
+            exclusions.append(
+                Exclusion(
+                    str(key) if pd.notna(key) else f"(row {position + 2})",
+                    "ingest",
+                    code,
+                    reason,
+                    timepoint=str(timepoint),
+                )
+            )
+    keep = [i for i in range(len(table)) if i not in reasons and table["patient_id"].iloc[i] in known]
+    return table.iloc[keep].reset_index(drop=True), tuple(exclusions)
+
+
+def summarise(clinical: pd.DataFrame, available_at: Mapping[str, str]) -> list[dict[str, object]]:
+    """Population table: per variable how many are known and missing, and a summary without small cells.
+
+    Numbers: median and quartiles. Categories: counts, those below 5 shown as ``<5``.
+    """
+    schema = load_schema("clinical")
+    rows: list[dict[str, object]] = []
+    for name in clinical.columns:
+        spec = schema.columns.get(name)
+        if spec is None or not spec.predictor:
+            continue
+        known = clinical[name].dropna()
+        if spec.type in ("int", "float"):
+            q = known.astype(float).quantile([0.25, 0.5, 0.75]).tolist()
+            summary = (
+                f"median {q[1]:.3g} (quartiles {q[0]:.3g} to {q[2]:.3g})" if len(known) >= 5 else "fewer than 5 known"
+            )
+        else:
+            named = (
+                [("yes", True), ("no", False)] if spec.type == "bool" else [(level, level) for level in spec.allowed]
+            )
+            counts = [(label, int((known == level).sum())) for label, level in named]
+            summary = ", ".join(f"{label} {n if n >= 5 or n == 0 else '<5'}" for label, n in counts)
+        rows.append(
+            {
+                "variable": name,
+                "unit": spec.unit,
+                "known": len(known),
+                "missing": len(clinical) - len(known),
+                "summary": summary,
+                "available_at": available_at.get(name, spec.available_at),
+            }
+        )
+    return rows
