@@ -1,0 +1,1 @@
+"""From volumes and masks to feature tables: profiles, extraction, aggregation to patients, self-test."""
