@@ -1,0 +1,1 @@
+"""Simulated cohorts of colorectal liver metastases with a known truth (``docs/simulation.md``)."""
