@@ -1,0 +1,151 @@
+"""Checks before the first fit: patients, folds, events. A study that cannot work is refused at once, with the
+numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from radiomics_crlm.errors import InputError
+from radiomics_crlm.evaluation.outcome import Kind, Outcome, check_outcome, horizon_labels, make_outcome
+from radiomics_crlm.modelling.columns import encode
+from radiomics_crlm.modelling.recipe import Recipe
+
+Ints = npt.NDArray[np.int64]
+
+
+def check_table(X: pd.DataFrame, recipe: Recipe) -> None:
+    """Refuse duplicated patients, unreadable cells, and a table without a single value.
+
+    Raises
+    ------
+    InputError
+        Naming the columns or the number of patients.
+    """
+    if len(X) == 0:
+        raise InputError("there are no patients", where="predictors")
+    if X.index.has_duplicates or X.index.hasnans:
+        raise InputError(
+            f"{int(X.index.duplicated().sum())} patients are repeated, {int(np.sum(X.index.isna()))} have no key",
+            where="predictors", expected="one row per patient",
+        )  # fmt: skip
+    if np.isnan(encode(X, recipe.columns)).all():
+        raise InputError("all predictors are missing in all patients", where=recipe.name)
+
+
+def align_outcome(y: Outcome | pd.DataFrame, patients: pd.Index) -> Outcome:
+    """Outcomes in the order of ``patients``: an array is taken to be in that order, a table (by patient) is
+    joined by key.
+
+    Raises
+    ------
+    InputError
+        If patients differ.
+    """
+    if isinstance(y, pd.DataFrame):
+        if y.index.has_duplicates or not y.index.sort_values().equals(patients.sort_values()):
+            raise InputError(
+                "outcomes and predictors are of different patients",
+                expected=f"{len(patients)} patients",
+                got=f"{len(y)}",
+            )
+        y = y.loc[patients]
+        return make_outcome(y["event"], y["months"])
+    check_outcome(y)
+    if y.size != len(patients):
+        raise InputError("outcomes and predictors have different lengths", expected=str(len(patients)), got=str(y.size))
+    return y
+
+
+def fold_matrix(folds: pd.DataFrame, patients: pd.Index) -> pd.DataFrame:
+    """Outer folds as patients x repeats, in the order of ``patients``.
+
+    Parameters
+    ----------
+    folds
+        ``patient_id, repeat, fold``.
+    patients
+        Patients of the predictors.
+
+    Raises
+    ------
+    InputError
+        If a patient is not in exactly one fold of each repeat, folds hold other patients, or a repeat has a
+        single fold.
+    """
+    if folds.duplicated(["patient_id", "repeat"]).any():
+        raise InputError(
+            "patients are in more than one fold of a repeat", where="folds", expected="one fold per repeat"
+        )
+    wide = folds.pivot(index="patient_id", columns="repeat", values="fold")
+    surplus, absent = wide.index.difference(patients), patients.difference(wide.index)
+    if len(surplus) or len(absent):
+        raise InputError(
+            f"{len(absent)} patients have no fold, {len(surplus)} patients of the folds have no predictors",
+            where="folds", expected="the same patients", remedy="restrict both to the patients of the endpoint",
+        )  # fmt: skip
+    if wide.isna().to_numpy().any():
+        raise InputError(
+            "patients lack a fold in some repeats", where="folds", expected="one fold per patient and repeat"
+        )
+    if (wide.nunique() < 2).any():
+        raise InputError("a repeat has fewer than two folds", where="folds")
+    return wide.loc[patients].astype(int)
+
+
+def check_events(
+    y: Outcome, wide: pd.DataFrame, *, kind: Kind, horizon: float | None, min_events: int, where: str
+) -> None:
+    """Refuse a constant target, test folds without an event, and training folds with too few.
+
+    Raises
+    ------
+    InputError
+        With repeat, fold, count and remedy.
+    """
+    at = horizon if kind == "binary" else None
+    check_outcome(y, horizon=at, min_events=min_events, where=where)
+    for repeat in wide.columns:
+        fold = wide[repeat].to_numpy()
+        for number in np.unique(fold):
+            place = f"{where}, repeat {repeat}, fold {number}"
+            test = fold == number
+            tested = event_flags(y[test], at).sum()
+            if tested == 0:
+                raise InputError(
+                    "the test fold has no event", where=place, expected="at least 1", got="0",
+                    remedy="use fewer folds, or stratify them by the event",
+                )  # fmt: skip
+            trained = int(event_flags(y[~test], at).sum())
+            if trained < min_events:
+                raise InputError(
+                    "the training fold has too few events", where=place, expected=f"at least {min_events}",
+                    got=str(trained), remedy="choose another endpoint, more folds, or gather more patients",
+                )  # fmt: skip
+
+
+def event_flags(y: Outcome, horizon: float | None) -> npt.NDArray[np.bool_]:
+    """Who has the event (by the horizon, where there is one)."""
+    return np.asarray((y["event"] == 1) if horizon is None else horizon_labels(y, horizon)[0] == 1)
+
+
+def stratum(y: Outcome, horizon: float | None) -> Ints:
+    """Code by which inner folds are stratified: the event code, or label / no label / unknown at the horizon."""
+    if horizon is None:
+        return y["event"].astype(np.int64)
+    label, weight = horizon_labels(y, horizon)
+    return np.where(weight > 0, label, 2).astype(np.int64)
+
+
+def draw_inner_folds(codes: Ints, folds: int, generator: np.random.Generator) -> Ints:
+    """Fold of each row: shuffled, then dealt out stratum by stratum, so that sizes and strata differ by one at most.
+
+    >>> sorted(draw_inner_folds(np.array([0, 0, 1, 1]), 2, np.random.default_rng(0)).tolist())
+    [0, 0, 1, 1]
+    """
+    shuffled = generator.permutation(codes.size)
+    dealt = shuffled[np.argsort(codes[shuffled], kind="stable")]
+    out = np.empty(codes.size, dtype=np.int64)
+    out[dealt] = np.arange(codes.size) % folds
+    return out
