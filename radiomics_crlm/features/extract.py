@@ -26,7 +26,7 @@ from radiomics.featureextractor import RadiomicsFeatureExtractor
 from scipy import ndimage
 
 from radiomics_crlm.errors import ConfigError
-from radiomics_crlm.features.profiles import Profile, engine_parameters, settings_hash
+from radiomics_crlm.features.profiles import Profile, engine_image_types, engine_settings, settings_hash
 from radiomics_crlm.imaging.regions import as_label_mask
 from radiomics_crlm.imaging.volume import Volume, check_same_geometry, to_itk
 
@@ -142,7 +142,7 @@ class _Scan:
     def __init__(self, image: Volume, mask: Volume, profile: Profile) -> None:
         self.profile = profile
         self.labels = mask.array
-        self.extractor = _Extractor(engine_parameters(profile))
+        self.extractor = _extractor(profile)
         self.mask = sitk.Cast(to_itk(mask), sitk.sitkUInt32)
         self.image = to_itk(image)
         if profile.normalize is not None:  # over the whole image, hence before any crop
@@ -202,6 +202,18 @@ class _Extractor(RadiomicsFeatureExtractor):
         inside = np.argwhere(sitk.GetArrayViewFromImage(mask) == settings["label"])
         self.thinnest = int((inside.max(axis=0) - inside.min(axis=0)).min()) + 1 if len(inside) else 0
         return image, mask
+
+
+def _extractor(profile: Profile) -> _Extractor:
+    """An extractor with the settings of a profile, past the engine's own parser (deprecated import machinery)."""
+    extractor = _Extractor(**engine_settings(profile))
+    extractor.disableAllImageTypes()
+    for name, own in engine_image_types(profile).items():
+        extractor.enableImageTypeByName(name, customArgs=own)
+    extractor.disableAllFeatures()
+    for name in profile.feature_classes:
+        extractor.enableFeatureClassByName(name)
+    return extractor
 
 
 def _crop(image: sitk.Image, box: tuple[slice, ...], margin: np.ndarray) -> sitk.Image:

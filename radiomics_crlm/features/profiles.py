@@ -92,7 +92,7 @@ class Profile(Strict):
 
 
 class ExtractConfig(Strict):
-    """Profiles by name, and which of them extracts which scan: ``MODALITY/sequence``, or ``MODALITY/*`` for the rest."""
+    """Profiles by name, and which of them extracts which scan (``MODALITY/sequence``; ``MODALITY/*`` for the rest)."""
 
     profiles: dict[ProfileName, Profile]
     scans: dict[ScanKind, ProfileName]
@@ -165,8 +165,8 @@ def settings_hash(profile: Profile, engine: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def engine_parameters(profile: Profile) -> dict[str, Any]:
-    """The profile as a pyradiomics parameter dictionary (``setting``, ``imageType``, ``featureClass``)."""
+def engine_settings(profile: Profile) -> dict[str, Any]:
+    """The settings of a profile under the names that pyradiomics gives them."""
     setting: dict[str, Any] = {
         "additionalInfo": False,
         "padDistance": profile.pad_voxels,
@@ -184,6 +184,11 @@ def engine_parameters(profile: Profile) -> dict[str, Any]:
             setting["removeOutliers"] = profile.normalize.remove_outliers
     if profile.resegment_range is not None:
         setting |= {"resegmentRange": list(profile.resegment_range), "resegmentMode": "absolute"}
+    return setting
+
+
+def engine_image_types(profile: Profile) -> dict[str, dict[str, Any]]:
+    """The image types of a profile and their own settings, under the names that pyradiomics gives them."""
     images: dict[str, dict[str, Any]] = {}
     if profile.original:
         images["Original"] = {}
@@ -191,4 +196,4 @@ def engine_parameters(profile: Profile) -> dict[str, Any]:
         images["LoG"] = {"sigma": list(profile.log_sigma_mm)}
     if profile.wavelet:
         images["Wavelet"] = {"wavelet": profile.wavelet}
-    return {"setting": setting, "imageType": images, "featureClass": dict.fromkeys(profile.feature_classes)}
+    return images
