@@ -12,11 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from radiomics_crlm.imaging.geometry import Volume
+
 LIVER, REMNANT, HEPATIC_VEINS, PORTAL_VEIN = 1, 2, 3, 4
 ANATOMY_ROLES = f"liver=1,2,3,4;remnant={REMNANT};hepatic_veins={HEPATIC_VEINS};portal_vein={PORTAL_VEIN}"
 COLUMNS, ROWS = 112, 96
 COVERAGE_MM = 132.0
 RIGHT_LOBE_SHARE = 0.62
+_IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 Point = tuple[float, float, float]
 
@@ -147,6 +150,11 @@ def anatomy_labels(anatomy: Anatomy, lesions: np.ndarray, *, sflr_pct: float) ->
     labels[anatomy.hepatic_veins] = HEPATIC_VEINS
     labels[anatomy.portal_vein] = PORTAL_VEIN
     return labels
+
+
+def as_volume(array: np.ndarray, grid: Grid) -> Volume:
+    """An array ``(z, y, x)`` placed on the patient's grid."""
+    return Volume(array, grid.spacing, grid.origin, _IDENTITY)
 
 
 def _draw_grid(rng: np.random.Generator, scale: float) -> Grid:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from radiomics_crlm.phantom.anatomy import LIVER, REMNANT, Anatomy
-from radiomics_crlm.phantom.lesions import axial_diameters_mm
+from radiomics_crlm.imaging.regions import measure_lesions
+from radiomics_crlm.phantom.anatomy import LIVER, REMNANT, Anatomy, as_volume
 from radiomics_crlm.phantom.outcomes import Outcome, Truth
 from radiomics_crlm.phantom.patients import Plan
 from radiomics_crlm.phantom.settings import SimulationConfig, Stream, generator
@@ -40,7 +40,7 @@ OPTIONAL_CELLS: tuple[tuple[str, ...], ...] = (
 
 @dataclass(frozen=True)
 class Measured:
-    """What a reader measures on the masks of one scan. Diameters by label, largest volume first; volumes in mL."""
+    """What a reader measures on the masks of one scan. Longest axial diameters by label; volumes in mL."""
 
     diameters_mm: Mapping[int, float]
     tumour_ml: float
@@ -60,10 +60,11 @@ def measure(anatomy: Anatomy, labels: np.ndarray, organs: np.ndarray) -> Measure
     Bilobar means voxels of metastases on both sides of the plane between the hemilivers.
     """
     voxel = anatomy.grid.voxel_ml
+    sizes = measure_lesions(as_volume(labels, anatomy.grid))
     tumour = labels > 0
     x = np.broadcast_to(anatomy.grid.axes()[0], labels.shape)[tumour]
     return Measured(
-        diameters_mm=axial_diameters_mm(labels, anatomy.grid),
+        diameters_mm=dict(zip(sizes["lesion"].tolist(), sizes["longest_axial_mm"].tolist(), strict=True)),
         tumour_ml=float(tumour.sum()) * voxel,
         liver_ml=float((organs >= LIVER).sum()) * voxel,
         remnant_ml=float(((organs == REMNANT) & ~tumour).sum()) * voxel,

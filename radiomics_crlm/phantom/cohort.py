@@ -11,9 +11,9 @@ from pathlib import Path
 import joblib
 import numpy as np
 
-from radiomics_crlm.imaging.volume import Volume, write_volume
+from radiomics_crlm.imaging.volume import write_volume
 from radiomics_crlm.phantom import outcomes
-from radiomics_crlm.phantom.anatomy import ANATOMY_ROLES, Anatomy, Grid, anatomy_labels, draw_anatomy
+from radiomics_crlm.phantom.anatomy import ANATOMY_ROLES, Anatomy, anatomy_labels, as_volume, draw_anatomy
 from radiomics_crlm.phantom.clinical_rows import Measured, clinical_row, measure
 from radiomics_crlm.phantom.images import render_ct, render_mr
 from radiomics_crlm.phantom.lesions import Shape, place_lesions, render_lesions, respond, sorted_by_volume
@@ -23,7 +23,6 @@ from radiomics_crlm.provenance.files import write_json, write_text
 
 LESION_ROLES = "lesion=*"
 IMAGING_COLUMNS = ("patient_id", "timepoint", "modality", "sequence", "image", "mask", "mask_roles", "study_day")
-_IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -176,17 +175,13 @@ def _write_scan(
     """Write an image and its two masks; returns their rows of the manifest."""
     timepoint, _, sequence = kind
     stem = f"images/{plan.patient_id}/{timepoint}_{sequence}"
-    write_volume(_volume(image, scene.anatomy.grid), out / f"{stem}.nii.gz")
+    write_volume(as_volume(image, scene.anatomy.grid), out / f"{stem}.nii.gz")
     rows: list[dict[str, object]] = []
     for name, array, roles in (("lesions", scene.labels, LESION_ROLES), ("anatomy", scene.organs, ANATOMY_ROLES)):
-        write_volume(_volume(array, scene.anatomy.grid), out / f"{stem}_{name}.nii.gz")
+        write_volume(as_volume(array, scene.anatomy.grid), out / f"{stem}_{name}.nii.gz")
         values = (plan.patient_id, *kind, f"{stem}.nii.gz", f"{stem}_{name}.nii.gz", roles, study_day)
         rows.append(dict(zip(IMAGING_COLUMNS, values, strict=True)))
     return rows
-
-
-def _volume(array: np.ndarray, grid: Grid) -> Volume:
-    return Volume(array, grid.spacing, grid.origin, _IDENTITY)
 
 
 def _csv(rows: Iterable[dict[str, object]]) -> str:

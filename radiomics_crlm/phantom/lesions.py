@@ -1,4 +1,4 @@
-"""Shape, place and change under treatment of simulated metastases, and what a reader measures on their mask."""
+"""Shape, place and change under treatment of simulated metastases."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
-from scipy.spatial.distance import pdist
 
 from radiomics_crlm.errors import CrlmError
 from radiomics_crlm.phantom.anatomy import Anatomy, Grid
@@ -116,24 +115,6 @@ def sorted_by_volume(labels: np.ndarray, shapes: list[Shape]) -> tuple[np.ndarra
     table = np.zeros(len(shapes) + 1, dtype=np.uint8)
     table[order + 1] = np.arange(1, len(shapes) + 1)
     return table[labels], [shapes[i] for i in order]
-
-
-def axial_diameters_mm(labels: np.ndarray, grid: Grid) -> dict[int, float]:
-    """Longest axial diameter in mm of each label: the largest distance of voxel centres in a slice, plus a pixel."""
-    return {
-        label: _axial_diameter(labels[box] == label, grid.spacing)
-        for label, box in enumerate(ndimage.find_objects(labels), start=1)
-        if box is not None
-    }
-
-
-def _axial_diameter(mask: np.ndarray, spacing: tuple[float, float, float]) -> float:
-    longest = 0.0
-    for plane in mask:
-        rim = np.argwhere(plane & ~ndimage.binary_erosion(plane)) * (spacing[1], spacing[0])
-        if len(rim) > 1:
-            longest = max(longest, float(pdist(rim).max()))
-    return longest + (spacing[0] + spacing[1]) / 2
 
 
 def _draw_shape(rng: np.random.Generator, diameter: float) -> Shape:

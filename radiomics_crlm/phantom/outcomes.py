@@ -21,7 +21,14 @@ HORIZON_MONTHS = 24.0
 RESPONSE_MEAN, RESPONSE_PER_CONVERSION_LOGIT, RESPONSE_SD = -0.25, -0.07, 0.2
 
 RECURRENCE_COEFFICIENTS: Mapping[str, float] = MappingProxyType(
-    {"node_positive": 0.7, "dfi_below_12": 0.6, "log2_count": 0.4, "log2_size": 0.5, "log_cea": 0.25, "ras_mutant": 0.6}
+    {
+        "node_positive": 0.8,
+        "dfi_below_12": 0.7,
+        "log2_count": 0.45,
+        "log2_size": 0.55,
+        "log_cea": 0.3,
+        "ras_mutant": 0.7,
+    }
 )
 """Log hazard ratios of recurrence (times ``clinical_effect``)."""
 
