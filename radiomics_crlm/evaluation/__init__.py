@@ -1,0 +1,1 @@
+"""How good predictions are: discrimination, calibration, incidence, paired comparison. Sees tables only."""

@@ -1,0 +1,1 @@
+"""Transformers, learners, nested resampling, and fitted pipelines as plain numbers. Sees tables only."""

@@ -1,0 +1,263 @@
+"""Nested cross-validation and the final fit. Everything that learns is refit inside each training fold.
+
+Inner folds choose among the recipe's candidates by within-fold concordance, the outer test fold is only predicted.
+The result depends on the data and the seed alone, not on the number of jobs or threads.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from radiomics_crlm.errors import ConfigError
+from radiomics_crlm.evaluation.discrimination import agreement, endpoint_pairs
+from radiomics_crlm.evaluation.outcome import Floats, Outcome
+from radiomics_crlm.modelling.audit import FitAudit
+from radiomics_crlm.modelling.checks import (
+    Ints,
+    align_outcome,
+    check_events,
+    check_table,
+    draw_inner_folds,
+    fold_matrix,
+    stratum,
+)
+from radiomics_crlm.modelling.estimators import Learner, risks_of_candidates
+from radiomics_crlm.modelling.recipe import Recipe, candidates, preprocessing
+from radiomics_crlm.modelling.risk import REPORT_MONTHS
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class CvResult:
+    """Outcome of :func:`nested_cv`.
+
+    ``predictions`` and ``tuning`` are tables; ``models`` holds the fitted pipelines of repeat 0 by (repeat,
+    fold); ``folds`` is patients x repeats; ``fits`` counts the audited fits.
+    """
+
+    endpoint: str
+    recipe: Recipe
+    predictions: pd.DataFrame
+    tuning: pd.DataFrame
+    models: dict[tuple[int, int], Pipeline]
+    folds: pd.DataFrame
+    fits: int
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """What one outer fold gives back."""
+
+    repeat: int
+    fold: int
+    predictions: pd.DataFrame
+    tuning: pd.DataFrame
+    model: Pipeline
+    fits: int
+
+
+def nested_cv(
+    X: pd.DataFrame, y: Outcome | pd.DataFrame, folds: pd.DataFrame, recipe: Recipe, *,
+    endpoint: str, horizon: float | None, inner_folds: int, seed: int, min_events: int = 10,
+    jobs: int = 1, on_progress: Progress | None = None,
+) -> CvResult:  # fmt: skip
+    """Out-of-fold predictions of a recipe by repeated nested cross-validation.
+
+    Parameters
+    ----------
+    X
+        Predictors, one row per patient, indexed by patient.
+    y
+        Outcomes: an array in the order of ``X``, or a table ``event, months`` indexed by patient.
+    folds
+        ``patient_id, repeat, fold``; exactly the patients of ``X``.
+    recipe
+        What to fit.
+    endpoint
+        Name of the endpoint, for the tables.
+    horizon
+        Months; needed by a binary recipe, ignored otherwise.
+    inner_folds
+        Inner folds for tuning, >= 2.
+    seed
+        Seed of the inner folds.
+    min_events
+        Smallest admissible number of events in any outer training fold.
+    jobs
+        Processes over outer folds; without influence on the result.
+    on_progress
+        Called with (outer folds done, outer folds in all).
+
+    Raises
+    ------
+    InputError
+        Before the first fit: patients that differ or are repeated, unreadable or infinite values, a constant
+        target, too few events, a test fold without an event.
+    LeakError
+        If a fit would see a patient of its outer test fold.
+    """
+    at = horizon if recipe.kind == "binary" else None
+    candidates(recipe, at)
+    if inner_folds < 2:
+        raise ConfigError("too few inner folds", where=recipe.name, expected=">= 2", got=str(inner_folds))
+    check_table(X, recipe)
+    outcome = align_outcome(y, X.index)
+    wide = fold_matrix(folds, X.index)
+    check_events(outcome, wide, kind=recipe.kind, horizon=at, min_events=min_events, where=f"{endpoint}, {recipe.name}")
+    table = X[[column.name for column in recipe.columns]]
+    tasks = [(int(repeat), int(fold)) for repeat in wide.columns for fold in np.unique(wide[repeat])]
+    calls = (
+        delayed(_outer_fold)(table, outcome, wide[repeat].to_numpy(), recipe, at, inner_folds, (seed, repeat, fold))
+        for repeat, fold in tasks
+    )
+    done: list[_Fold] = []
+    results: Iterator[_Fold] = Parallel(n_jobs=jobs, return_as="generator")(calls)
+    for result in results:
+        done.append(result)
+        if on_progress is not None:
+            on_progress(len(done), len(tasks))
+    return _collect(done, endpoint, recipe, wide)
+
+
+def fit_final(
+    X: pd.DataFrame, y: Outcome | pd.DataFrame, recipe: Recipe, *,
+    endpoint: str, horizon: float | None, inner_folds: int, seed: int, min_events: int = 10,
+) -> Pipeline:  # fmt: skip
+    """The model to deliver: tuned by inner cross-validation on all patients, then refit on all.
+
+    Parameters and refusals as in :func:`nested_cv`.
+    """
+    at = horizon if recipe.kind == "binary" else None
+    check_table(X, recipe)
+    outcome = align_outcome(y, X.index)
+    one_group = pd.DataFrame({0: draw_inner_folds(stratum(outcome, at), 2, np.random.default_rng(seed))}, index=X.index)
+    check_events(
+        outcome,
+        one_group,
+        kind=recipe.kind,
+        horizon=at,
+        min_events=max(1, min_events // 2),
+        where=f"{endpoint}, {recipe.name}",
+    )
+    with threadpool_limits(1):
+        generator = np.random.default_rng([seed, 1])
+        return _tune_and_fit(X, outcome, recipe, at, inner_folds, generator, FitAudit(pd.Index([])))[0]
+
+
+def pipeline_risk(pipeline: Pipeline, X: pd.DataFrame) -> Floats:
+    """Risk of each row from a fitted pipeline; higher = event more likely or sooner."""
+    return np.asarray(pipeline[-1].risk(pipeline[:-1].transform(X)))
+
+
+def pipeline_probability(pipeline: Pipeline, X: pd.DataFrame, months: tuple[float, ...] = REPORT_MONTHS) -> Floats:
+    """Probability of the event within each of ``months``, n x len(months); NaN where the model does not speak."""
+    return np.asarray(pipeline[-1].probability(pipeline[:-1].transform(X), months))
+
+
+def training_rows(assigned: Ints, fold: int) -> Ints:
+    """Positions of the rows that are fitted when ``fold`` is tested."""
+    return np.flatnonzero(assigned != fold)
+
+
+def _outer_fold(
+    X: pd.DataFrame, y: Outcome, assigned: Ints, recipe: Recipe, horizon: float | None, inner_folds: int,
+    key: tuple[int, int, int],
+) -> _Fold:  # fmt: skip
+    """Tune and fit on the training patients of one outer fold, predict its test patients. Runs in a worker."""
+    _, repeat, fold = key
+    train, test = training_rows(assigned, fold), np.flatnonzero(assigned == fold)
+    audit = FitAudit(X.index[test])
+    with threadpool_limits(1):
+        pipeline, tuning = _tune_and_fit(
+            X.iloc[train], y[train], recipe, horizon, inner_folds, np.random.default_rng(key), audit
+        )
+        inputs = pipeline[:-1].transform(X.iloc[test])
+        predictions = pd.DataFrame({"patient_id": X.index[test], "repeat": repeat, "fold": fold})
+        predictions["risk"] = pipeline[-1].risk(inputs)
+        probability = pipeline[-1].probability(inputs, REPORT_MONTHS)
+    for column, month in enumerate(REPORT_MONTHS):
+        predictions[f"probability_{month:.0f}m"] = probability[:, column]
+    return _Fold(repeat, fold, predictions, tuning.assign(repeat=repeat, fold=fold), pipeline, audit.fits)
+
+
+def _tune_and_fit(
+    X: pd.DataFrame, y: Outcome, recipe: Recipe, horizon: float | None, inner_folds: int,
+    generator: np.random.Generator, audit: FitAudit,
+) -> tuple[Pipeline, pd.DataFrame]:  # fmt: skip
+    choices = candidates(recipe, horizon)
+    if recipe.fixed:
+        scores = np.array([np.nan])
+        best = 0
+    else:
+        inner = draw_inner_folds(stratum(y, horizon), inner_folds, generator)
+        scores = _inner_concordance(X, y, inner, choices, recipe, horizon, audit)
+        best = most_conservative_best(scores)
+    audit.check(X.index, f"{recipe.name}: refit")
+    steps = preprocessing(recipe, horizon)
+    learner = clone(choices[best]).fit(steps.fit_transform(X, y), y)
+    tuning = pd.DataFrame(
+        {
+            "parameters": [json.dumps(_tuned(choice)) for choice in choices],
+            "concordance": scores,
+            "selected": np.arange(len(choices)) == best,
+        }
+    )
+    return Pipeline([*steps.steps, ("learner", learner)]), tuning
+
+
+def _inner_concordance(
+    X: pd.DataFrame,
+    y: Outcome,
+    inner: Ints,
+    choices: list[Learner],
+    recipe: Recipe,
+    horizon: float | None,
+    audit: FitAudit,
+) -> Floats:
+    """Within-inner-fold concordance of each candidate; the preprocessing of an inner fold is fitted once for all."""
+    pairs = endpoint_pairs(y, recipe.kind, horizon)
+    agreed, total = np.zeros(len(choices)), 0.0
+    for fold in np.unique(inner):
+        train, test = training_rows(inner, fold), np.flatnonzero(inner == fold)
+        audit.check(X.index[train], f"{recipe.name}: inner fold {fold}")
+        steps = preprocessing(recipe, horizon)
+        fitted = steps.fit_transform(X.iloc[train], y[train])
+        risks = risks_of_candidates(choices, fitted, y[train], steps.transform(X.iloc[test]))
+        weight = pairs[np.ix_(test, test)]
+        total += weight.sum()
+        agreed += [(weight * agreement(risk)).sum() for risk in risks]
+    return agreed / total if total > 0 else np.full(len(choices), 0.5)
+
+
+def most_conservative_best(scores: Floats) -> int:
+    """Position of the best score; of equals the first, which is the most conservative.
+
+    >>> most_conservative_best(np.array([0.5, 0.7, 0.7]))
+    1
+    """
+    return int(np.flatnonzero(scores >= scores.max() - 1e-12)[0])
+
+
+def _tuned(learner: Learner) -> dict[str, float]:
+    return {name: value for name, value in learner.get_params().items() if name in ("penalty", "rounds", "depth")}
+
+
+def _collect(done: list[_Fold], endpoint: str, recipe: Recipe, wide: pd.DataFrame) -> CvResult:
+    predictions = pd.concat([item.predictions for item in done], ignore_index=True)
+    predictions.insert(0, "endpoint", endpoint)
+    predictions.insert(1, "model", recipe.name)
+    tuning = pd.concat([item.tuning for item in done], ignore_index=True)
+    tuning = tuning.assign(endpoint=endpoint, model=recipe.name)
+    tuning = tuning[["endpoint", "model", "repeat", "fold", "parameters", "concordance", "selected"]]
+    models = {(item.repeat, item.fold): item.model for item in done if item.repeat == wide.columns[0]}
+    return CvResult(endpoint, recipe, predictions, tuning, models, wide, sum(item.fits for item in done))
