@@ -120,6 +120,9 @@ class ExperimentConfig(Strict):
     endpoints: tuple[str, ...] = Field(min_length=1)
     feature_sets: dict[Slug, FeatureSetConfig] = Field(min_length=1)
     learners: tuple[LearnerName, ...] = Field(min_length=1)
+    profiles: dict[str, str] = Field(
+        default_factory=dict, description="MODALITY/sequence: extraction profile, where it is not the shipped choice"
+    )
     design: DesignConfig
     rules: tuple[str, ...] = ("fong_crs", "tbs2018", "mcs2019", "timing_eahpba2023")
     comparators: tuple[str, ...] = ("fong_crs",)

@@ -1,0 +1,19 @@
+"""The command line ``crlm``: the only place that writes to the screen, reads the environment and sets exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> None:
+    """Entry point of ``crlm`` and ``radiomics-crlm``."""
+    # Before anything imports them: no telemetry, and one thread per worker process, so that results and speed do not
+    # depend on how a numerical library was built.
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ["DO_NOT_TRACK"] = "true"
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    from radiomics_crlm.cli.app import run
+
+    sys.exit(run(sys.argv[1:]))

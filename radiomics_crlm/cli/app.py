@@ -1,0 +1,64 @@
+"""The application: its commands, how errors become exit codes, and what goes to the log."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import radiomics_crlm
+from radiomics_crlm.cli import cohort_commands, doctor_command, rules_commands, score_command, study_commands
+from radiomics_crlm.cli.screen import Screen
+from radiomics_crlm.errors import CrlmError
+
+EXIT_UNEXPECTED = 1
+
+app = typer.Typer(
+    name="crlm",
+    help="Radiomics prognosis for colorectal liver metastases, always beside the scores surgeons use.",
+    epilog="Exit codes: 0 all good, 1 unexpected failure, 2 wrong usage or configuration, 3 invalid input, "
+    "4 finished with failed or excluded cases.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+for module in (study_commands, cohort_commands, rules_commands, score_command, doctor_command):
+    module.register(app)
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Print the traceback of an unexpected failure.")] = False,
+) -> None:
+    """Radiomics prognosis for colorectal liver metastases, always beside the scores surgeons use."""
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    Screen().line(radiomics_crlm.__version__)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    for noisy in ("mlflow", "alembic", "radiomics", "matplotlib", "shap"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    screen = Screen()
+    try:
+        app(args=list(arguments))
+    except SystemExit as leaving:  # how typer ends a command, wrong usage (2) included
+        return leaving.code if isinstance(leaving.code, int) else EXIT_UNEXPECTED
+    except CrlmError as error:
+        screen.error(str(error))
+        return error.exit_code
+    # The last resort of the program: a traceback may hold patient data, so it is shown on request only.
+    except Exception as error:  # noqa: BLE001
+        screen.error(f"unexpected failure ({type(error).__name__}); run again with 'crlm --debug' for the traceback")
+        if "--debug" in arguments:
+            traceback.print_exc()
+        return EXIT_UNEXPECTED
+    return 0

@@ -1,0 +1,114 @@
+"""MLflow tracking from finished artefacts: one parent run per experiment, one child run per model, registered bundles.
+
+The store is a catalogue. It is never the trust anchor: scoring reads the bundle and its own hashes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from radiomics_crlm.errors import CrlmError, InputError
+
+_DIGEST_LENGTH = 36
+_MAX_PARAM = 500
+
+
+@dataclass(frozen=True)
+class DatasetDigest:
+    """The data that a run used: a name without a path, and a digest of the rows."""
+
+    name: str
+    digest: str
+    rows: int
+    columns: int
+
+
+class Tracker:
+    """Writes runs to one MLflow experiment.
+
+    Parameters
+    ----------
+    out
+        Folder of the study; holds the sqlite store and the artefacts unless ``uri`` names another store.
+    experiment
+        Name of the MLflow experiment.
+    uri
+        Tracking URI, or None for ``sqlite`` in ``out``.
+
+    Raises
+    ------
+    InputError
+        If the store cannot be opened.
+    """
+
+    def __init__(self, out: Path, experiment: str, *, uri: str | None = None) -> None:
+        # Imported here because it takes seconds, which commands that do not track should not wait for.
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+
+        out = out.resolve()
+        self.uri = uri or f"sqlite:///{out / 'mlflow.db'}"
+        location = None if uri else (out / "mlflow-artifacts").as_uri()
+        self._error = MlflowException
+        try:
+            self._client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+            found = self._client.get_experiment_by_name(experiment)
+            self._experiment = (
+                found.experiment_id if found else self._client.create_experiment(experiment, artifact_location=location)
+            )
+        except (MlflowException, OSError) as error:
+            raise InputError(
+                "the MLflow store cannot be opened", got=type(error).__name__, remedy="check --mlflow-uri"
+            ) from None
+
+    def start(self, name: str, *, parent: str | None = None, tags: Mapping[str, str] | None = None) -> str:
+        """Open a run and return its id; ``parent`` makes it a child."""
+        all_tags = dict(tags or {})
+        if parent is not None:
+            all_tags["mlflow.parentRunId"] = parent
+        return str(self._client.create_run(self._experiment, run_name=name, tags=all_tags).info.run_id)
+
+    def log(
+        self,
+        run: str,
+        *,
+        params: Mapping[str, object] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        dataset: DatasetDigest | None = None,
+        files: Iterable[Path] = (),
+    ) -> None:
+        """Add parameters, metrics (non-finite ones are left out), the dataset digest and files to a run."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+
+        self._client.log_batch(
+            run,
+            metrics=[Metric(k, float(v), 0, 0) for k, v in (metrics or {}).items() if math.isfinite(v)],
+            params=[Param(k, str(v)[:_MAX_PARAM]) for k, v in (params or {}).items()],
+        )
+        if dataset is not None:
+            profile = f'{{"num_rows": {dataset.rows}, "num_columns": {dataset.columns}}}'
+            entity = Dataset(
+                name=dataset.name, digest=dataset.digest[:_DIGEST_LENGTH], source_type="local", source="{}", profile=profile
+            )
+            self._client.log_inputs(run, [DatasetInput(entity, tags=[InputTag("mlflow.data.context", "training")])])
+        for path in files:
+            self._client.log_artifact(run, str(path))
+
+    def register(self, run: str, folder: Path, *, model: str, tags: Mapping[str, str]) -> int:
+        """Store a bundle folder under a run and register it as the next version of ``model``; returns the version."""
+        self._client.log_artifacts(run, str(folder), artifact_path="bundle")
+        try:
+            self._client.create_registered_model(model)
+        except self._error as error:
+            if getattr(error, "error_code", "") != "RESOURCE_ALREADY_EXISTS":
+                raise CrlmError("the model cannot be registered", where=model, got=str(error.error_code)) from None
+        source = f"{self._client.get_run(run).info.artifact_uri}/bundle"
+        version = self._client.create_model_version(model, source=source, run_id=run, tags=dict(tags))
+        return int(version.version)
+
+    def finish(self, run: str, *, ok: bool = True) -> None:
+        """Close a run."""
+        self._client.set_terminated(run, status="FINISHED" if ok else "FAILED")

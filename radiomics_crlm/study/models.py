@@ -1,0 +1,166 @@
+"""Training: every model of every endpoint on the shared folds, its explanation, and the bundles that are delivered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from sklearn.pipeline import Pipeline
+
+from radiomics_crlm import clinical as rule_engine
+from radiomics_crlm.config import EndpointConfig, ExperimentConfig, LearnerName
+from radiomics_crlm.explanation import out_of_fold_attributions
+from radiomics_crlm.modelling.columns import ColumnSpec
+from radiomics_crlm.modelling.design import Predictors, build_predictors
+from radiomics_crlm.modelling.train import CvResult, Recipe, fit_final, nested_cv
+from radiomics_crlm.schema import refuse_later
+from radiomics_crlm.study.prepare import Prepared, Progress
+
+# Radiomic columns are many and correlated; the filter and the selector reduce them inside each fold.
+_SELECTED = 12
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One model before it is fitted: what it sees and how it learns."""
+
+    endpoint: str
+    name: str
+    predictors: Predictors
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training leaves: tables, and what the run record says of each model."""
+
+    plans: tuple[Plan, ...]
+    predictions: pd.DataFrame
+    tuning: pd.DataFrame
+    attributions: pd.DataFrame
+    delivered: Mapping[str, tuple[Plan, Pipeline]]
+
+
+def plan_models(experiment: ExperimentConfig, prepared: Prepared, *, allow_leak: bool) -> tuple[Plan, ...]:
+    """Decide, before anything is fitted, what every model of every endpoint sees.
+
+    Raises
+    ------
+    LeakError
+        If a feature set names a column that is known only after the endpoint's prediction time, unless ``allow_leak``.
+    ConfigError, InputError
+        If a feature set does not fit the cohort.
+    """
+    plans = []
+    for name, endpoint in prepared.endpoints.items():
+        refuse_late_rules(experiment, prepared, endpoint)
+        clinical = _rows_of(prepared, name)
+        for set_name, feature_set in experiment.feature_sets.items():
+            predictors = build_predictors(
+                feature_set,
+                clinical=clinical,
+                features_patient=prepared.features_patient,
+                available_at=prepared.available_at,
+                speaks_at=endpoint.prediction_time,
+                allow_leak=allow_leak,
+                never={c for c in (endpoint.event, endpoint.months, endpoint.competing) if c is not None},
+            )
+            plans += [
+                Plan(name, f"{set_name}/{learner}", predictors, _recipe(set_name, predictors, endpoint, learner, experiment))
+                for learner in experiment.learners
+            ]
+    return tuple(plans)
+
+
+def refuse_late_rules(experiment: ExperimentConfig, prepared: Prepared, endpoint: EndpointConfig) -> None:
+    """Refuse comparators that need an input which is known only after the endpoint's prediction time."""
+    inputs = {
+        column
+        for rule in experiment.comparators
+        for column in rule_engine.inputs_of(rule)
+        if column in prepared.cohort.clinical
+    }
+    refuse_later({c: prepared.available_at[c] for c in sorted(inputs)}, endpoint.prediction_time)
+
+
+def _rows_of(prepared: Prepared, endpoint: str) -> pd.DataFrame:
+    keys = set(prepared.outcomes[endpoint]["patient_id"])
+    clinical = prepared.cohort.clinical
+    return clinical[clinical["patient_id"].isin(keys)].reset_index(drop=True)
+
+
+def _recipe(
+    feature_set: str, predictors: Predictors, endpoint: EndpointConfig, learner: LearnerName, experiment: ExperimentConfig
+) -> Recipe:
+    has_radiomics = any(spec.source == "radiomics" for spec in predictors.inputs)
+    columns = tuple(
+        ColumnSpec(
+            spec.name,
+            spec.kind,
+            categories=spec.categories,
+            log=spec.log,
+            # Beside many radiomic columns the few clinical ones always stay: the question is what radiomics adds to them.
+            keep=has_radiomics and spec.source == "clinical",
+        )
+        for spec in predictors.inputs
+    )
+    return Recipe(
+        feature_set=feature_set,
+        columns=columns,
+        learner=learner,
+        kind=endpoint.kind,
+        select_k=_SELECTED if has_radiomics else None,
+        seed=experiment.design.seed,
+    )
+
+
+def train_models(
+    experiment: ExperimentConfig, prepared: Prepared, plans: Sequence[Plan], *, jobs: int, progress: Progress
+) -> Trained:
+    """Cross-validate every plan on the shared folds, explain and refit the models that are delivered.
+
+    Raises
+    ------
+    InputError
+        Before the first fit of a model: too few events, a constant target, a fold without events.
+    """
+    design = experiment.design
+    total, done = len(plans) * design.outer_folds * design.repeats, 0
+    predictions, tuning, attributions = [], [], []
+    delivered: dict[str, tuple[Plan, Pipeline]] = {}
+    for plan in plans:
+        endpoint = prepared.endpoints[plan.endpoint]
+        table = plan.predictors.table
+        outcome = prepared.outcomes[plan.endpoint].set_index("patient_id")[["event", "months"]].loc[table.index]
+        folds = prepared.folds[prepared.folds["patient_id"].isin(table.index)]
+        shared = {
+            "endpoint": plan.endpoint,
+            "horizon": endpoint.horizon_months,
+            "inner_folds": design.inner_folds,
+            "seed": design.seed,
+            "min_events": endpoint.min_events,
+        }
+        before = done
+        result = nested_cv(
+            table,
+            outcome,
+            folds,
+            plan.recipe,
+            **shared,
+            jobs=jobs,
+            on_progress=lambda n, _, before=before: progress("train", before + n, total),
+        )
+        done += design.outer_folds * design.repeats
+        predictions.append(result.predictions)
+        tuning.append(result.tuning)
+        if experiment.deliver.get(plan.endpoint) == plan.name:
+            attributions.append(out_of_fold_attributions(result, table))
+            delivered[plan.endpoint] = (plan, fit_final(table, outcome, plan.recipe, **shared))
+    return Trained(
+        tuple(plans),
+        pd.concat(predictions, ignore_index=True),
+        pd.concat(tuning, ignore_index=True),
+        pd.concat(attributions, ignore_index=True) if attributions else pd.DataFrame(),
+        delivered,
+    )
