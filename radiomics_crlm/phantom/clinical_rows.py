@@ -38,6 +38,18 @@ OPTIONAL_CELLS: tuple[tuple[str, ...], ...] = (
 """Baseline columns that may be unknown; columns of one tuple say the same thing and are unknown together."""
 
 
+_RESPONSE_COLUMNS = (
+    "best_response",
+    "progression_on_chemo",
+    "baseline_sum_mm",
+    "current_sum_mm",
+    "new_lesions",
+    "ttv_baseline_ml",
+    "ttv_current_ml",
+    "weeks_from_start",
+)
+
+
 @dataclass(frozen=True)
 class Measured:
     """What a reader measures on the masks of one scan. Longest axial diameters by label; volumes in mL."""
@@ -77,9 +89,8 @@ def clinical_row(
 ) -> dict[str, object]:
     """One row of ``clinical.csv``; None is unknown. Cells of `OPTIONAL_CELLS` are blanked completely at random."""
     row = _baseline(plan, first) | _treatment(plan, first, restaging)
-    row |= _postoperative(generator(config, plan.number, Stream.POSTOPERATIVE), plan, truth, outcome) | _outcomes(
-        outcome
-    )
+    row |= _postoperative(generator(config, plan.number, Stream.POSTOPERATIVE), plan, truth, outcome)
+    row |= _outcomes(outcome)
     unknown = generator(config, plan.number, Stream.MISSING).random(len(OPTIONAL_CELLS)) < config.missing_fraction
     for columns, blank in zip(OPTIONAL_CELLS, unknown, strict=True):
         if blank:
@@ -153,28 +164,23 @@ def _treatment(plan: Plan, first: Measured, restaging: Measured | None) -> dict[
         "targeted_drug_used": plan.targeted_drug,
         "chemo_cycles": plan.chemo_cycles,
     }
-    names = (
-        "best_response",
-        "baseline_sum_mm",
-        "current_sum_mm",
-        "ttv_baseline_ml",
-        "ttv_current_ml",
-        "weeks_from_start",
-    )
     if restaging is None:
-        return row | dict.fromkeys(names)
+        return row | dict.fromkeys(_RESPONSE_COLUMNS)
     targets = sorted(first.diameters_mm, key=lambda k: -first.diameters_mm[k])[:2]
-    before = sum(first.diameters_mm[k] for k in targets)
-    after = sum(restaging.diameters_mm.get(k, 0.0) for k in targets)
+    before = round(sum(first.diameters_mm[k] for k in targets), 1)
+    after = round(sum(restaging.diameters_mm.get(k, 0.0) for k in targets), 1)
+    response = response_category(before, after)
     values = (
-        response_category(before, after),
-        round(before, 1),
-        round(after, 1),
+        response,
+        response == "PD",
+        before,
+        after,
+        False,
         round(first.tumour_ml, 2),
         round(restaging.tumour_ml, 2),
         round(plan.restaging_day / 7, 2),
     )
-    return row | dict(zip(names, values, strict=True))
+    return row | dict(zip(_RESPONSE_COLUMNS, values, strict=True))
 
 
 def _postoperative(rng: np.random.Generator, plan: Plan, truth: Truth, outcome: Outcome) -> dict[str, object]:
@@ -182,8 +188,7 @@ def _postoperative(rng: np.random.Generator, plan: Plan, truth: Truth, outcome: 
     draws = rng.random(3)
     margin = round(float(-4.0 * np.log1p(-draws[0])), 1)
     invasion = 1 / (1 + np.exp(1.0 - 0.4 * truth.recurrence))
-    response = 0.35 if plan.chemotherapy else 0.1
-    viable = 100 * (1 - response * draws[2] * 2) if draws[2] < 0.95 else 100 * (1 - response)
+    viable = 100 * (1 - draws[2] * (0.7 if plan.chemotherapy else 0.2))
     row: dict[str, object] = {
         "complete_local_treatment": outcome.resected,
         "resection_margin_mm": margin,
