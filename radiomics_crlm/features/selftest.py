@@ -125,8 +125,8 @@ def _constant(row: pd.Series) -> list[Check]:
 def _sphere(row: pd.Series, size: pd.Series) -> list[Check]:
     """Sphere of radius 10 mm around a voxel centre.
 
-    Slice ``k`` holds the lattice points of a circle of squared radius ``100 - (2 k)^2``. The poles are voxel centres, so
-    the outermost face centres lie 11 mm (z) and 10.5 mm (x, y) from the centre.
+    Slice ``k`` holds the lattice points of a circle of squared radius ``100 - (2 k)^2``. The poles are voxel centres,
+    so the outermost face centres lie 11 mm (z) and 10.5 mm (x, y) from the centre.
     """
     volume = 2.0 * sum(_lattice_points(100 - (2 * k) ** 2) for k in range(-5, 6))
     mesh, diameter = (float(row[f"lesion__original_shape_{name}"]) for name in ("MeshVolume", "Maximum3DDiameter"))

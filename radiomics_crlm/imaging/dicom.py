@@ -20,6 +20,7 @@ SPACING_TOLERANCE = 0.05
 # Sideways drift of the slice origins (gantry tilt), as a fraction of a pixel over the whole stack.
 SHEAR_TOLERANCE = 0.05
 _ORIENTATION_TOLERANCE = 1e-3
+_ENDINGS = (".dcm", ".dicom", ".ima")
 _CLASSES = {"1.2.840.10008.5.1.4.1.1.2": "CT", "1.2.840.10008.5.1.4.1.1.4": "MR"}
 _MULTI_FRAME = {"1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.4.1"}
 
@@ -77,16 +78,22 @@ def _headers(folder: Path, case: str) -> list[tuple[Path, pydicom.Dataset]]:
     for path in sorted(p for p in folder.iterdir() if p.is_file()):
         try:
             header = pydicom.dcmread(path, stop_before_pixels=True)
-            uid = str(header.get("SOPClassUID", ""))
+            uid = str(header.SOPClassUID)  # absent only where the file ends early
         except InvalidDicomError:
+            if path.suffix.lower() in _ENDINGS or path.stat().st_size == 0:  # an emptied slice must not go unnoticed
+                raise _damaged(case) from None
             continue
         except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError):
-            raise CaseError("unreadable_image", "a DICOM file of the folder is damaged", where=case) from None
+            raise _damaged(case) from None
         if uid in _MULTI_FRAME:
             raise CaseError("multi_frame", "enhanced multi-frame objects are not supported", where=case)
         if uid in _CLASSES and "LOCALIZER" not in header.get("ImageType", []):
             found.append((path, header))
     return found
+
+
+def _damaged(case: str) -> CaseError:
+    return CaseError("unreadable_image", "a DICOM file of the folder is damaged", where=case)
 
 
 def _one_series(headers: list[tuple[Path, pydicom.Dataset]], case: str) -> list[tuple[Path, pydicom.Dataset]]:
