@@ -1,0 +1,107 @@
+"""The saved artefacts of a run: ``run.json`` and the tables, each with the reason if it is not there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from radiomics_crlm.config import EndpointConfig, ExperimentConfig, parse_config
+from radiomics_crlm.errors import CrlmError, InputError
+from radiomics_crlm.provenance.files import read_json
+from radiomics_crlm.provenance.tables import read_table
+from radiomics_crlm.report.wording import LEARNERS, clean
+
+TABLES = ("metrics", "comparisons", "predictions", "outcomes", "attributions", "rules", "exclusions", "folds")
+
+
+@dataclass(frozen=True)
+class Artefacts:
+    """What a run left behind. ``absent`` says of each table that cannot be used why not."""
+
+    run: Mapping[str, Any]
+    experiment: ExperimentConfig
+    endpoints: Mapping[str, EndpointConfig]
+    tables: Mapping[str, pd.DataFrame]
+    absent: Mapping[str, str]
+
+    def part(self, name: str) -> Mapping[str, Any]:
+        """An object of ``run.json``; empty if it is absent."""
+        value = self.run.get(name)
+        return value if isinstance(value, Mapping) else {}
+
+    def of_endpoint(self, table: str, endpoint: str) -> pd.DataFrame | None:
+        """Rows of one endpoint, or None if the table cannot be used or has none."""
+        if table not in self.tables:
+            return None
+        rows = self.tables[table]
+        rows = rows.loc[rows["endpoint"] == endpoint]
+        return rows if len(rows) else None
+
+    def why_absent(self, table: str) -> str:
+        """The reason to print where the rows of an endpoint are not there."""
+        return self.absent.get(table, f"the table {table!r} has no rows for it")
+
+    def model_title(self, model: str) -> str:
+        """A model or a score in words: the title of its feature set and its learner, or the title of the score."""
+        feature_set, _, learner = model.partition("/")
+        if learner and feature_set in self.experiment.feature_sets:
+            return f"{self.experiment.feature_sets[feature_set].title} ({LEARNERS.get(learner, learner)})"
+        for scores in self.part("rule_scores").values():
+            if model in scores and scores[model].get("title"):
+                return str(scores[model]["title"])
+        return model
+
+    def is_model(self, name: str) -> bool:
+        """Whether a row of the metrics belongs to a model fitted here (otherwise to a score)."""
+        return name.partition("/")[0] in self.experiment.feature_sets and "/" in name
+
+
+def load_artefacts(out: Path) -> Artefacts:
+    """Read a run folder.
+
+    Raises
+    ------
+    InputError
+        If ``run.json`` is absent, unreadable, or names an endpoint that it does not define.
+    ConfigError
+        If the experiment or an endpoint in it is not valid.
+    """
+    run = read_json(out / "run.json", what="the record of the run")
+    experiment = parse_config(ExperimentConfig, run.get("experiment"), where="run.json: experiment")
+    bodies = run.get("endpoints", {})
+    if missing := [name for name in experiment.endpoints if name not in bodies]:
+        raise InputError("the record of the run does not define its endpoints", where="run.json", got=", ".join(missing))
+    endpoints = {
+        name: parse_config(EndpointConfig, bodies[name], where=f"run.json: {name}") for name in experiment.endpoints
+    }
+    tables: dict[str, pd.DataFrame] = {}
+    absent: dict[str, str] = {}
+    for name in TABLES:
+        try:
+            tables[name] = read_table(out / "tables" / f"{name}.parquet", name)
+        except CrlmError as error:
+            absent[name] = error.what
+    return Artefacts(run, experiment, endpoints, tables, absent)
+
+
+def patient_keys(tables: Mapping[str, pd.DataFrame]) -> set[str]:
+    """All patient keys that the tables hold: what must not appear on the page."""
+    return {str(key) for table in tables.values() if "patient_id" in table for key in table["patient_id"].unique()}
+
+
+def without_keys(text: object, keys: Iterable[str]) -> str:
+    """Free text of the run with any patient key in it blanked.
+
+    >>> without_keys("P-017: mask is empty", {"P-017"})
+    '[patient]: mask is empty'
+    """
+    words = clean(text)
+    for key in sorted(keys, key=len, reverse=True):
+        if len(key) > 2 and key in words:
+            words = re.sub(rf"(?<!\w){re.escape(key)}(?!\w)", "[patient]", words)
+    return words

@@ -1,0 +1,290 @@
+"""Figures of the card as inline SVG: pure functions of card data, the same bytes for the same data.
+
+Text is drawn as outlines, so no font is needed where the page is read. Colours are those of Okabe and Ito; no figure relies on
+colour alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import html
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
+
+Part = Mapping[str, Any]
+
+BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+SKY, PURPLE, BLACK, GREY = "#56B4E9", "#CC79A7", "#1a1a1a", "#767676"
+WIDTH = 6.6
+
+_STYLE = {
+    "svg.hashsalt": "radiomics_crlm",
+    "svg.fonttype": "path",
+    "text.parse_math": False,
+    "text.usetex": False,
+    "axes.unicode_minus": True,
+    "font.family": ["DejaVu Sans"],
+    "font.size": 8.5,
+    "axes.labelsize": 8.5,
+    "axes.titlesize": 9.0,
+    "xtick.labelsize": 8.0,
+    "ytick.labelsize": 8.0,
+    "legend.fontsize": 8.0,
+    "axes.edgecolor": BLACK,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "lines.linewidth": 1.6,
+    "lines.solid_capstyle": "butt",
+}
+_NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+_LABEL_LENGTH = 52
+
+
+def forest(rows: Sequence[Part], *, label: str, reference: float, ident: str, title: str) -> str:
+    """Estimates with 95 % intervals, one row each, numbers beside them.
+
+    Parameters
+    ----------
+    rows
+        ``title, estimate, lower, upper, text, kind`` ("model" or "score"); a row without an estimate shows its text alone.
+    label
+        Label of the axis.
+    reference
+        Value of no effect: a dashed line.
+    ident
+        Prefix of all ids in the SVG: unique on the page.
+    title
+        Accessible name; the description repeats the numbers.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(WIDTH, 0.7 + 0.27 * len(rows)), layout="constrained")
+        axes = figure.subplots()
+        for position, row in enumerate(rows):
+            _forest_row(axes, len(rows) - 1 - position, row)
+        axes.axvline(reference, color=GREY, linestyle=(0, (4, 3)), linewidth=1.0, zorder=0)
+        axes.set_yticks(range(len(rows)), [_drawable(r["title"]) for r in reversed(rows)])
+        axes.set_ylim(-0.7, len(rows) - 0.3)
+        axes.set_xlim(*_forest_range(rows, reference))
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel(_drawable(label))
+        right = axes.secondary_yaxis("right")
+        right.set_yticks(range(len(rows)), [_drawable(r["text"]) for r in reversed(rows)])
+        right.tick_params(length=0)
+        right.spines["right"].set_visible(False)
+        described = "; ".join(f"{r['title']}: {r['text']}" for r in rows)
+        return _svg(figure, ident, title, f"{label}. {described}.")
+
+
+def _forest_row(axes: Axes, y: int, row: Part) -> None:
+    if row["estimate"] is None:
+        return
+    colour = BLUE if row["kind"] == "model" else VERMILLION
+    if row["lower"] is not None and row["upper"] is not None:
+        axes.plot([row["lower"], row["upper"]], [y, y], color=colour, linewidth=1.4, solid_capstyle="round")
+    axes.plot([row["estimate"]], [y], marker="s" if row["kind"] == "model" else "D", markersize=5, color=colour)
+
+
+def _forest_range(rows: Sequence[Part], reference: float) -> tuple[float, float]:
+    known = [r[k] for r in rows for k in ("estimate", "lower", "upper") if r[k] is not None] + [reference]
+    low, high = min(known), max(known)
+    margin = max(0.06 * (high - low), 0.01)
+    return low - margin, high + margin
+
+
+def calibration(part: Part, *, ident: str, title: str) -> str:
+    """Observed against predicted incidence with 95 % intervals, and the distribution of predictions below."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(4.6, 4.9), layout="constrained")
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(5, 1))
+        groups = part["groups"]
+        top = _axis_top([g["upper"] for g in groups] + [g["predicted"] for g in groups])
+        upper.plot([0, top], [0, top], color=GREY, linestyle=(0, (4, 3)), linewidth=1.0, label="perfect calibration")
+        for g in groups:
+            upper.plot([g["predicted"]] * 2, [g["lower"], g["upper"]], color=BLUE, linewidth=1.4)
+        upper.plot(
+            [g["predicted"] for g in groups], [g["observed"] for g in groups],
+            marker="o", markersize=6, color=BLUE, linewidth=1.0, label="observed, 95 % interval",
+        )  # fmt: skip
+        upper.set_xlim(0, top)
+        upper.set_ylim(0, top)
+        upper.set_ylabel(f"Observed by {_drawable(part['horizon_text'])}")
+        upper.legend(loc="upper left", frameon=False)
+        edges = part["histogram"]["edges"]
+        lower.bar(edges[:-1], part["histogram"]["counts"], width=edges[1] - edges[0], align="edge", color=SKY)
+        lower.set_ylabel("Patients")
+        lower.set_xlabel(f"Predicted probability by {_drawable(part['horizon_text'])}")
+        described = "; ".join(
+            f"group {g['group']}, {g['n']} patients: predicted {g['predicted_text']}, observed {g['observed_text']}"
+            for g in groups
+        )
+        return _svg(figure, ident, title, described + ".")
+
+
+def _axis_top(values: Sequence[float]) -> float:
+    return min(1.0, math.ceil((max(values) + 0.02) * 10) / 10)
+
+
+_GROUP_STYLES = ((GREEN, "-"), (ORANGE, (0, (5, 1.5))), (BLUE, (0, (1.5, 1))))
+
+
+def course(part: Part, *, ident: str, title: str) -> str:
+    """Observed course in thirds of predicted risk, with the numbers at risk."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
+        axes, counts = figure.subplots(2, 1, height_ratios=(4, 1), sharex=True)
+        months = part["months"]
+        for group, (colour, dash) in zip(part["groups"], _GROUP_STYLES, strict=True):
+            axes.fill_between(months, group["lower"], group["upper"], step="post", color=colour, alpha=0.13, linewidth=0)
+            axes.step(months, group["value"], where="post", color=colour, linestyle=dash, label=group["title"])
+        axes.set_ylim(0, 1 if part["kind"] == "survival" else _axis_top([v for g in part["groups"] for v in g["upper"]]))
+        axes.set_xlim(0, months[-1])
+        axes.set_ylabel("Event-free share" if part["kind"] == "survival" else "Cumulative incidence")
+        axes.legend(
+            title="Predicted risk", frameon=False, loc="lower left" if part["kind"] == "survival" else "upper left"
+        )
+        _at_risk(counts, part)
+        described = "; ".join(
+            f"{g['title']} of predicted risk, {g['n']} patients: "
+            + ", ".join(f"{c} at {m} months" for m, c in zip(part["table_months"], g["cells"], strict=True))
+            for g in part["groups"]
+        )
+        return _svg(figure, ident, title, f"{part['quantity']}. {described}.")
+
+
+def _at_risk(axes: Axes, part: Part) -> None:
+    """Numbers at risk as text below the curves, on the same axis of months."""
+    for line, group in enumerate(part["groups"]):
+        for month, count in zip(part["ticks"], group["at_risk"], strict=True):
+            axes.text(month, 2 - line, str(count), ha="center", va="center", fontsize=8)
+    axes.set_yticks(range(3), [g["title"] for g in reversed(part["groups"])])
+    axes.set_ylim(-0.6, 2.6)
+    axes.set_xticks(part["ticks"])
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.set_title("Number at risk", loc="left", fontsize=8)
+    axes.set_xlabel("Months from the index date")
+
+
+_LEVEL_STYLES = {
+    "low": (BLUE, BLUE),
+    "middle": ("#b5b5b5", "#8a8a8a"),
+    "high": (VERMILLION, VERMILLION),
+    "missing": ("white", BLACK),
+}
+
+
+def beeswarm(part: Part, *, ident: str, title: str) -> str:
+    """Attributions of the strongest inputs as stacked dots; position is binned, colour is the third of the input."""
+    with matplotlib.rc_context(_STYLE):
+        features = part["features"]
+        figure = Figure(figsize=(WIDTH, 1.0 + 0.33 * len(features)), layout="constrained")
+        axes = figure.subplots()
+        points: dict[str, tuple[list[float], list[float]]] = {level: ([], []) for level in _LEVEL_STYLES}
+        for row, feature in enumerate(features):
+            _stack(points, feature, len(features) - 1 - row, part)
+        for level, (face, edge) in _LEVEL_STYLES.items():
+            if points[level][0]:
+                axes.plot(
+                    *points[level], linestyle="", marker="o", markersize=3.2, markeredgewidth=0.5,
+                    markerfacecolor=face, markeredgecolor=edge, label=level,
+                )  # fmt: skip
+        axes.axvline(0, color=GREY, linewidth=0.8, zorder=0)
+        axes.set_yticks(range(len(features)), [_drawable(f["feature"], 34) for f in reversed(features)])
+        axes.set_ylim(-0.7, len(features) - 0.3)
+        axes.set_xlim(-part["reach"] * 1.03, part["reach"] * 1.03)
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel("SHAP value: left lowers, right raises the predicted risk")
+        figure.legend(*axes.get_legend_handles_labels(), title="Input", loc="outside upper right", ncols=4, frameon=False, markerscale=1.8)
+        described = "; ".join(f"{f['rank']}. {f['feature']}: mean {f['mean_text']}, {f['direction']}" for f in features)
+        return _svg(figure, ident, title, described + ".")
+
+
+def _stack(points: dict[str, tuple[list[float], list[float]]], feature: Part, row: int, part: Part) -> None:
+    """Dots of one feature, stacked evenly about its row in each bin."""
+    tallest = max(sum(counts.values()) for _, counts in feature["dots"])
+    gap = min(0.11, 0.8 / max(tallest - 1, 1))
+    width = 2 * part["reach"] / part["bins"]
+    for position, counts in feature["dots"]:
+        levels = [level for level in _LEVEL_STYLES for _ in range(counts.get(level, 0))]
+        for k, level in enumerate(levels):
+            points[level][0].append(-part["reach"] + (position + 0.5) * width)
+            points[level][1].append(row + (k - (len(levels) - 1) / 2) * gap)
+
+
+def bars(scores: Sequence[Part], *, ident: str, title: str) -> str:
+    """Distribution of rule scores: one small panel per score, hidden small counts hatched at the smallest shown height."""
+    with matplotlib.rc_context(_STYLE):
+        columns = min(3, len(scores))
+        lines = math.ceil(len(scores) / columns)
+        figure = Figure(figsize=(WIDTH, 0.2 + 1.75 * lines), layout="constrained")
+        grid = figure.subplots(lines, columns, squeeze=False)
+        for axes in grid.flat[len(scores) :]:
+            axes.set_visible(False)
+        for axes, score in zip(grid.flat, scores, strict=False):
+            _bars_panel(axes, score)
+        described = "; ".join(
+            f"{s['title']}: " + ", ".join(f"{c['label']}: {c['n']}" for c in s["distribution"]) for s in scores
+        )
+        return _svg(figure, ident, title, described + ".")
+
+
+def _bars_panel(axes: Axes, score: Part) -> None:
+    for position, cell in enumerate(score["distribution"]):
+        if isinstance(cell["n"], int):
+            axes.bar(position, cell["n"], color=SKY, edgecolor=BLUE, linewidth=0.7)
+        else:
+            axes.bar(position, 4, color="white", edgecolor=GREY, linewidth=0.7, hatch="////")
+    axes.set_xticks(range(len(score["distribution"])), [_drawable(c["label"], 12) for c in score["distribution"]])
+    axes.set_title(_drawable(score["title"], 30), loc="left", fontsize=8.5)
+    axes.set_ylabel("Patients")
+    axes.margins(y=0.1)
+
+
+@functools.cache
+def _font() -> FT2Font:
+    return font_manager.get_font(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))
+
+
+def _drawable(text: object, limit: int = _LABEL_LENGTH) -> str:
+    """Label text that the font can draw, on one line and of bounded length."""
+    known = _font().get_charmap()
+    shown = "".join(c if ord(c) in known else "?" for c in " ".join(str(text).split()))
+    return shown if len(shown) <= limit else shown[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def _svg(figure: Figure, ident: str, title: str, description: str) -> str:
+    """Inline SVG with unique ids, an accessible name and description, and neither date, style sheet nor outside reference."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata=_NO_METADATA)
+    figure.clear()
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{ident}-\1"', text)
+    text = re.sub(r'((?:xlink:)?href="#)', rf"\1{ident}-", text)
+    text = text.replace("url(#", f"url(#{ident}-")
+    box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text)
+    assert box is not None  # matplotlib always writes one
+    head = (
+        f'<svg role="img" aria-labelledby="{ident}-title {ident}-desc" viewBox="{box[0][9:-1]}" '
+        f'style="max-width:{float(box[1]) * 1.45:.0f}px" xmlns="http://www.w3.org/2000/svg" '
+        f'xmlns:xlink="http://www.w3.org/1999/xlink" stroke-linejoin="round" stroke-linecap="butt">'
+        f'<title id="{ident}-title">{html.escape(title)}</title>'
+        f'<desc id="{ident}-desc">{html.escape(description)}</desc>'
+    )
+    return head + text[text.index(">") + 1 :].strip()

@@ -1,0 +1,95 @@
+"""The card as one HTML page that needs nothing else: no script, no request, figures inline."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from radiomics_crlm.report import figures
+from radiomics_crlm.report.wording import SMALL_CELL
+
+Part = Mapping[str, Any]
+
+_REFERENCE = {"c_index": 0.5, "auc": 0.5}
+_NAMES = {"c_index": "C (concordance)", "auc": "AUC"}
+
+
+def render_card(card: Part) -> str:
+    """HTML page of a card made by ``build_card``; pure, the same card gives the same bytes.
+
+    All text is escaped; a content security policy forbids scripts and requests of any kind.
+    """
+    drawn = {name: Markup(svg) for name, svg in _figures(card)}  # noqa: S704 (figures escape their own text)
+    template = _environment().get_template("card.html.j2")
+    return template.render(card=card, figures=drawn, small_cell=SMALL_CELL)
+
+
+@functools.cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("radiomics_crlm.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _figures(card: Part) -> Iterator[tuple[str, str]]:
+    """All figures that the card's content allows, by the id under which the template looks them up."""
+    for k, part in enumerate(card["performance"]):
+        yield from _performance_figures(f"forest{k}", f"difference{k}", part)
+    for k, part in enumerate(card["calibration"]):
+        if "absent" not in part:
+            title = f"Calibration of {part['model_title']}: {part['title']}"
+            yield f"calibration{k}", figures.calibration(part, ident=f"calibration{k}", title=title)
+    for k, part in enumerate(card["courses"]):
+        if "absent" not in part and part["timed"]:
+            title = f"{part['title']} by predicted risk"
+            yield f"course{k}", figures.course(part, ident=f"course{k}", title=title)
+    for k, part in enumerate(card["explanations"]):
+        if "absent" not in part:
+            title = f"Strongest inputs of {part['model_title']}: {part['title']}"
+            yield f"shap{k}", figures.beeswarm(part, ident=f"shap{k}", title=title)
+    drawable = [row for row in card["scores"]["cohort"].get("rows", []) if row["distribution"]]
+    if drawable:
+        yield "scores", figures.bars(drawable, ident="scores", title="Distribution of the rule scores in this cohort")
+
+
+def _performance_figures(forest: str, difference: str, part: Part) -> Iterator[tuple[str, str]]:
+    rows = [
+        {"title": row["title"], "kind": row["kind"]} | _first_cell(row)
+        for row in part.get("rows", [])
+        if row["cells"][0].get("absent") != "not applicable"
+    ]
+    metric = part["metric"]
+    if any(row["estimate"] is not None for row in rows):
+        yield forest, figures.forest(
+            rows,
+            label=f"{_NAMES[metric]} with 95 % interval",
+            reference=_REFERENCE[metric],
+            ident=forest,
+            title=f"{_NAMES[metric]} of all models and scores: {part['title']}",
+        )
+    compared = [
+        row | {"title": f"{row['model_title']} − {row['reference_title']}", "kind": "model", "estimate": row["difference"]}
+        for row in part["differences"].get("rows", [])
+        if row["metric"] == metric
+    ]
+    if any(row["estimate"] is not None for row in compared):
+        yield difference, figures.forest(
+            compared,
+            label=f"Difference in {part['metric_title']} with 95 % interval",
+            reference=0.0,
+            ident=difference,
+            title=f"Paired differences in {part['metric_title']}: {part['title']}",
+        )
+
+
+def _first_cell(row: Part) -> dict[str, Any]:
+    cell = row["cells"][0]
+    return {key: cell.get(key) for key in ("estimate", "lower", "upper", "text")}

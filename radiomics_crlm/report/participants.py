@@ -1,0 +1,259 @@
+"""Who was studied, what was predicted and from what: the parts of the card that come before any result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from radiomics_crlm.config import EndpointConfig
+from radiomics_crlm.errors import ConfigError
+from radiomics_crlm.report.artefacts import Artefacts, patient_keys, without_keys
+from radiomics_crlm.report.wording import MOMENTS, clean, fixed, months_text, number, percent, suppress
+from radiomics_crlm.schema import AVAILABILITY, ColumnSpec, load_schema
+
+Part = dict[str, Any]
+
+
+def flow(artefacts: Artefacts) -> Part:
+    """Participants: in = excluded + out, for the cohort and for each endpoint; ``adds_up`` is checked, not assumed."""
+    recorded = artefacts.part("flow")
+    if not recorded:
+        return {"absent": "the record of the run holds no participant flow"}
+    keys = patient_keys(artefacts.tables)
+    endpoints = recorded.get("endpoints", {})
+    return {
+        "cohort": _flow_stage(recorded.get("cohort", {}), keys),
+        "endpoints": [
+            {"endpoint": name, "title": config.title, "population": config.population_title}
+            | _flow_stage(endpoints.get(name, {}), keys)
+            for name, config in artefacts.endpoints.items()
+        ],
+    }
+
+
+def _flow_stage(recorded: Mapping[str, Any], keys: set[str]) -> Part:
+    if "in" not in recorded or "out" not in recorded:
+        return {"absent": "the record of the run holds no figures for it"}
+    excluded = [
+        {
+            "stage": clean(e.get("stage", "")),
+            "code": clean(e.get("code", "")),
+            "reason": without_keys(e.get("reason") or e.get("code", ""), keys),
+            "n": int(e["n"]),
+        }
+        for e in recorded.get("excluded", [])
+    ]
+    total = sum(e["n"] for e in excluded)
+    stage: Part = {"in": int(recorded["in"]), "excluded": excluded, "excluded_total": total, "out": int(recorded["out"])}
+    stage["adds_up"] = stage["in"] == total + stage["out"]
+    if "events" in recorded:
+        kinds = {kind: int(recorded.get(kind) or 0) for kind in ("events", "competing", "censored")}
+        stage |= kinds
+        stage["adds_up"] = stage["adds_up"] and stage["out"] == sum(kinds.values())
+    return stage
+
+
+def population(artefacts: Artefacts) -> Part:
+    """Characteristics of the cohort: unit, known, missing, summary and when known, per variable.
+
+    ``summary`` of a variable is text, or ``{"median", "lower", "upper"}`` (quartiles), or ``{"counts": {category: n}}``; counts
+    below 5 are hidden here, so they reach neither the page nor its JSON.
+    """
+    recorded = artefacts.run.get("population") or []
+    if not recorded:
+        return {"absent": "the record of the run describes no variables"}
+    rows = []
+    for entry in recorded:
+        known, missing = int(entry.get("known") or 0), int(entry.get("missing") or 0)
+        name = clean(entry["variable"])
+        rows.append(
+            {
+                "variable": name,
+                "description": described(name),
+                "unit": clean(entry.get("unit") or ""),
+                "known": known,
+                "missing": missing,
+                "missing_share": percent(missing, known + missing),
+                "summary": _summary(entry.get("summary"), known),
+                "available_at": clean(entry.get("available_at") or ""),
+            }
+        )
+    return {"rows": rows, "patients": max(r["known"] + r["missing"] for r in rows)}
+
+
+def _summary(summary: Any, known: int) -> str:
+    if isinstance(summary, Mapping) and isinstance(summary.get("counts"), Mapping):
+        counts = {clean(name, 60): int(n) for name, n in summary["counts"].items()}
+        shown = suppress(counts)
+        return "; ".join(
+            f"{name} {value}" + (f" ({percent(value, known)})" if isinstance(value, int) else "")
+            for name, value in shown.items()
+        )
+    if isinstance(summary, Mapping):
+        median, lower, upper = (number(summary.get(k)) for k in ("median", "lower", "upper"))
+        decimals = 0 if median is not None and abs(median) >= 100 else 1
+        return f"{fixed(median, decimals)} ({fixed(lower, decimals)} to {fixed(upper, decimals)})"
+    return clean(summary) if summary else ""
+
+
+def clinical_spec(column: str) -> ColumnSpec | None:
+    """What the clinical vocabulary says of a column."""
+    try:
+        return load_schema("clinical").spec(column)
+    except ConfigError:
+        return None
+
+
+def described(column: str) -> str:
+    """Description of a clinical column, empty if the vocabulary does not have it."""
+    spec = clinical_spec(column)
+    return spec.description if spec is not None else ""
+
+
+def outcomes(artefacts: Artefacts) -> list[Part]:
+    """Definition of each endpoint in words."""
+    counts = artefacts.part("flow").get("endpoints", {})
+    return [
+        {
+            "endpoint": name,
+            "title": config.title,
+            "definition": _definition(config),
+            "population": config.population_title,
+            "index_date": config.index_date,
+            "prediction_time": MOMENTS[config.prediction_time],
+            "competing": _competing(config),
+            "censoring": _censoring(config),
+            "direction": "higher risk = worse outlook"
+            if config.higher_is_worse
+            else "the event is good news: higher = more likely to reach it",
+            "counts": {k: counts.get(name, {}).get(k) for k in ("out", "events", "competing", "censored")},
+        }
+        for name, config in artefacts.endpoints.items()
+    ]
+
+
+def _definition(config: EndpointConfig) -> str:
+    event = described(config.event).rstrip(".") or config.event
+    if config.horizon_months is None:
+        return f"Months from the index date to: {event} ({config.event}; time in {config.months})."
+    return f"Whether within {months_text(config.horizon_months)} of the index date: {event} ({config.event})."
+
+
+def _competing(config: EndpointConfig) -> str:
+    if config.competing is None:
+        return "None."
+    both = described(config.competing) or config.competing
+    return (
+        f"The column {config.competing} ({both}) is true although the event did not happen: the other event came first and rules "
+        "the event out. Such a patient counts as having a competing event, not as censored, wherever probabilities are judged "
+        "(Aalen-Johansen); C is cause-specific, where the competing event ends observation."
+    )
+
+
+def _censoring(config: EndpointConfig) -> str:
+    if config.months is None:
+        return "None: the label is known at the horizon for everybody who was included."
+    if config.horizon_months is None:
+        return (
+            "Patients without an event are censored at the end of their follow-up; C uses only pairs of patients whose order "
+            "is known."
+        )
+    return (
+        f"Patients who left before {months_text(config.horizon_months)} without an event have an unknown label. Nobody is dropped "
+        "and nobody is called event-free for having left early: the known patients are weighted by the inverse probability of "
+        "censoring."
+    )
+
+
+def leak(artefacts: Artefacts) -> Part:
+    """What the leak guard refused and, if it was overridden, what it had to let in."""
+    recorded = artefacts.part("leak")
+    admitted = _refusals(artefacts, recorded.get("admitted"))
+    return {
+        "recorded": bool(recorded),
+        "allowed": bool(recorded.get("allowed", False)),
+        "refused": _refusals(artefacts, recorded.get("refused")),
+        "admitted": admitted,
+        "endpoints": sorted({e["endpoint"] for e in admitted}),
+    }
+
+
+def _refusals(artefacts: Artefacts, recorded: Any) -> list[Part]:
+    """Refused or admitted columns of all endpoints, as one list without repetition."""
+    by_endpoint = recorded if isinstance(recorded, Mapping) else {"": recorded or []}
+    rows: list[Part] = []
+    for endpoint, entries in by_endpoint.items():
+        for entry in entries:
+            row = {
+                "endpoint": endpoint,
+                "title": artefacts.endpoints[endpoint].title if endpoint in artefacts.endpoints else endpoint,
+                "column": clean(entry["column"]),
+                "known": MOMENTS.get(entry["available_at"], clean(entry["available_at"])),
+                "speaks": MOMENTS.get(entry["speaks_at"], clean(entry["speaks_at"])),
+            }
+            if row not in rows:
+                rows.append(row)
+    return rows
+
+
+def predictors(artefacts: Artefacts) -> Part:
+    """Columns that any model used: when each is known and by which feature sets; radiomic columns by family."""
+    used: dict[str, set[str]] = {}
+    for models in artefacts.part("models").values():
+        for model, record in models.items():
+            for column in record.get("columns", []):
+                used.setdefault(str(column), set()).add(model.partition("/")[0])
+    if not used:
+        return {"absent": "the record of the run names no predictor columns"}
+    titles = {name: body.title for name, body in artefacts.experiment.feature_sets.items()}
+    earliest = _known_at(artefacts)
+    late = {e["column"] for e in leak(artefacts)["admitted"]}
+    clinical, families = [], {}
+    for column, feature_sets in used.items():
+        sets = [titles.get(s, s) for s in sorted(feature_sets)]
+        spec = clinical_spec(column)
+        if spec is None and "__" in column:
+            family = families.setdefault(_family(column), {"family": _family(column), "n": 0, "sets": sets, "columns": []})
+            family["n"] += 1
+            family["columns"].append(clean(column))
+            continue
+        moment = earliest.get(column) or (spec.available_at if spec else "")
+        clinical.append(
+            {
+                "column": clean(column),
+                "description": spec.description if spec else "",
+                "unit": spec.unit if spec else "",
+                "known": MOMENTS.get(moment, "not recorded"),
+                "order": AVAILABILITY.index(moment) if moment in AVAILABILITY else len(AVAILABILITY),
+                "sets": sets,
+                "leak": column in late,
+            }
+        )
+    clinical.sort(key=lambda row: (row["order"], row["column"]))
+    return {"clinical": clinical, "radiomics": sorted(families.values(), key=lambda f: str(f["family"]))}
+
+
+def _known_at(artefacts: Artefacts) -> dict[str, str]:
+    """Moment at which each column is known in this cohort, where the run says so and it is a moment."""
+    moments: dict[str, str] = {}
+    for entry in artefacts.run.get("population") or []:
+        if entry.get("available_at") in AVAILABILITY:
+            moments[entry["variable"]] = entry["available_at"]
+    for entries in _by_endpoint(artefacts.part("leak").get("admitted")):
+        moments |= {e["column"]: e["available_at"] for e in entries if e["available_at"] in AVAILABILITY}
+    return moments
+
+
+def _by_endpoint(recorded: Any) -> list[Any]:
+    return list(recorded.values()) if isinstance(recorded, Mapping) else [recorded or []]
+
+
+def _family(column: str) -> str:
+    """Aggregate, image type and feature class of a radiomic column.
+
+    >>> _family("largest__original_firstorder_Mean"), _family("burden__total_volume_ml")
+    ('largest: original firstorder', 'burden')
+    """
+    aggregate, _, rest = column.partition("__")
+    parts = rest.split("_")
+    return f"{aggregate}: {parts[0]} {parts[1]}" if len(parts) > 2 and aggregate != "burden" else aggregate

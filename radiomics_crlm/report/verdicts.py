@@ -1,0 +1,185 @@
+"""The verdict per endpoint in words a surgeon reads: the model, the scores on the same patients, and what radiomics adds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from radiomics_crlm.report.artefacts import Artefacts
+from radiomics_crlm.report.performance import calibration_sentence, find_comparison, metric_row, primary_metric
+from radiomics_crlm.report.wording import METRIC_TITLES, MOMENTS, deciding_decimals, interval
+
+Part = dict[str, Any]
+
+SUSPICIOUS = 0.75
+"""A discrimination whose lower limit is above this is far beyond published preoperative models (0.55 to 0.70)."""
+
+
+def shown_model(artefacts: Artefacts, endpoint: str) -> str | None:
+    """The model that the card speaks of: the delivered one, else the configured one, else the first with most inputs."""
+    delivered = artefacts.part("delivered").get(endpoint) or {}
+    chosen = delivered.get("model") or artefacts.experiment.deliver.get(endpoint)
+    if chosen:
+        return str(chosen)
+    rows = artefacts.of_endpoint("metrics", endpoint)
+    names = [] if rows is None else [n for n in dict.fromkeys(rows["model"]) if artefacts.is_model(n)]
+    sets = artefacts.experiment.feature_sets
+
+    def breadth(name: str) -> int:
+        body = sets[name.partition("/")[0]]
+        return (body.radiomics is not None) + bool(body.columns)
+
+    return max(names, key=breadth, default=None)
+
+
+def clinical_counterpart(artefacts: Artefacts, model: str) -> str | None:
+    """The model of the same learner without radiomics, if ``model`` has radiomics and clinical columns.
+
+    Among several, the one with the same clinical columns is meant.
+    """
+    feature_set, _, learner = model.partition("/")
+    sets = artefacts.experiment.feature_sets
+    own = sets.get(feature_set)
+    if own is None or own.radiomics is None or not own.columns:
+        return None
+    others = [name for name, body in sets.items() if body.radiomics is None]
+    others.sort(key=lambda name: (sets[name].columns, sets[name].exclude) != (own.columns, own.exclude))
+    return f"{others[0]}/{learner}" if others else None
+
+
+def verdict(artefacts: Artefacts, endpoint: str, *, leaked: bool) -> Part:
+    """Verdict of an endpoint; ``leaked`` says that a predictor from after the prediction time was let in."""
+    config = artefacts.endpoints[endpoint]
+    model = shown_model(artefacts, endpoint)
+    part: Part = {
+        "endpoint": endpoint,
+        "title": config.title,
+        "population": config.population_title,
+        "speaks": MOMENTS[config.prediction_time],
+        "model": model,
+        "leaked": leaked,
+        "claim": artefacts.experiment.performance_claim,
+    }
+    if model is None:
+        return part | {"absent": f"no model: {artefacts.why_absent('metrics')}", "lines": []}
+    metric = primary_metric(config)
+    own = metric_row(artefacts, endpoint, model, metric)
+    part |= {"model_title": artefacts.model_title(model), "metric": METRIC_TITLES[metric]}
+    if own is None or own["estimate"] is None:
+        reason = "it could not be computed" if own else artefacts.why_absent("metrics")
+        return part | {"absent": f"{METRIC_TITLES[metric]} of the model: {reason}", "lines": []}
+    part |= {"n": own["n"], "events": own["events"]}
+    comparators = (*artefacts.experiment.comparators, *artefacts.experiment.reported_scores)
+    lines = [_against_score(artefacts, endpoint, model, own, score) for score in comparators]
+    lines.append(_radiomics_line(artefacts, endpoint, model))
+    lines += _warnings(artefacts, own, metric)
+    if sentence := calibration_sentence(metric_row(artefacts, endpoint, model, "observed_expected")):
+        numbers, _, conclusion = sentence.partition(": ")
+        lines.append({"kind": "calibration", "tone": "plain", "numbers": numbers + ":", "conclusion": conclusion})
+    if leaked:
+        for line in lines:
+            line["tone"] = "void"
+    part["headline"] = _headline(lines, leaked=leaked)
+    return part | {"lines": [line | {"text": f"{line['numbers']} {line['conclusion']}".strip()} for line in lines]}
+
+
+_HEADLINES = {
+    "score": {
+        "better": "The model ranks patients better than the {}",
+        "worse": "The model ranks patients worse than the {}",
+        "none": "No evidence that the model is better than the {}",
+        "absent": "The model could not be compared with the {}",
+    },
+    "radiomics": {
+        "better": "radiomics helps",
+        "worse": "radiomics harms",
+        "none": "no evidence that radiomics helps",
+        "absent": "what radiomics adds is not known",
+        "plain": "the model uses no radiomics",
+    },
+}
+
+
+def _headline(lines: list[Part], *, leaked: bool) -> str:
+    """One sentence for the top of the box: the first comparator, and radiomics."""
+    if leaked:
+        return "Not valid: the model was given what is known only later."
+    score = next((line for line in lines if line["kind"] == "score"), None)
+    radiomics = next(line for line in lines if line["kind"] == "radiomics")
+    parts = [_HEADLINES["radiomics"][radiomics["tone"]]]
+    if score is not None:
+        parts.insert(0, _HEADLINES["score"][score["tone"]].format(score["reference_title"]))
+    text = "; ".join(parts)
+    return text[0].upper() + text[1:] + "."
+
+
+def _against_score(artefacts: Artefacts, endpoint: str, model: str, own: Part, score: str) -> Part:
+    title, metric = artefacts.model_title(score), primary_metric(artefacts.endpoints[endpoint])
+    line: Part = {"kind": "score", "reference": score, "reference_title": title}
+    name = METRIC_TITLES[metric]
+    text = f"{artefacts.model_title(model)}: {name} {_limits(own)}."
+    found = find_comparison(artefacts, endpoint, model, score)
+    other = metric_row(artefacts, endpoint, score, metric)
+    if found is None or found["difference"] is None:
+        reason = "it could not be computed" if found else artefacts.why_absent("comparisons")
+        return line | {
+            "tone": "absent",
+            "numbers": text,
+            "conclusion": f"Comparison with {title} not available: {reason}.",
+        }
+    if other is not None and other["estimate"] is not None:
+        same = other["n"] == found["n"] == own["n"]
+        where = "on the same patients" if same else f"on the {other['n']} of {own['n']} patients in whom it is assessable"
+        text += f" {title} {where}: {_limits(other)}."
+    both = "" if found["n"] == own["n"] else f" on the {found['n']} patients that both assess"
+    tone, conclusion = _judge(found, "that the model ranks patients better", "that the model ranks patients worse")
+    return line | {
+        "tone": tone,
+        "numbers": f"{text} Difference{both} {_limits(found, 'difference', signed=True)}:",
+        "conclusion": conclusion,
+    }
+
+
+def _radiomics_line(artefacts: Artefacts, endpoint: str, model: str) -> Part:
+    line: Part = {"kind": "radiomics", "tone": "absent", "numbers": ""}
+    reference = clinical_counterpart(artefacts, model)
+    if reference is None:
+        own = artefacts.experiment.feature_sets.get(model.partition("/")[0])
+        if own is not None and own.radiomics is None:
+            return line | {"tone": "plain", "conclusion": "This model uses no radiomics."}
+        return line | {"conclusion": "What radiomics adds is not available: the experiment has no clinical model beside this one."}
+    line |= {"reference": reference, "reference_title": artefacts.model_title(reference)}
+    found = find_comparison(artefacts, endpoint, model, reference)
+    if found is None or found["difference"] is None:
+        reason = "the comparison could not be computed" if found else artefacts.why_absent("comparisons")
+        return line | {"conclusion": f"What radiomics adds is not available: {reason}."}
+    tone, conclusion = _judge(found, "that it helps here", "that it harms here")
+    numbers = f"Radiomics adds {_limits(found, 'difference')} to {line['reference_title']}:"
+    return line | {"tone": tone, "numbers": numbers, "conclusion": conclusion}
+
+
+def _judge(found: Part, better: str, worse: str) -> tuple[str, str]:
+    """Tone and conclusion of a difference: only an interval that excludes 0 is evidence."""
+    lower, upper = found["lower"], found["upper"]
+    if lower is None or upper is None:
+        return "absent", "there is no interval, so nothing can be concluded."
+    if lower > 0:
+        return "better", f"evidence {better}."
+    if upper < 0:
+        return "worse", f"evidence {worse}."
+    return "none", f"no evidence {better}."
+
+
+def _limits(row: Part, key: str = "estimate", *, signed: bool = False) -> str:
+    decimals = deciding_decimals((row["lower"], row["upper"])) if key == "difference" else 2
+    return interval(row[key], row["lower"], row["upper"], decimals, signed=signed)
+
+
+def _warnings(artefacts: Artefacts, own: Part, metric: str) -> list[Part]:
+    lower, upper, name = own["lower"], own["upper"], METRIC_TITLES[metric]
+    if lower is None or upper is None:
+        return []
+    if lower <= 0.5:
+        return [{"kind": "chance", "tone": "none", "numbers": f"The interval of the model's {name} includes 0.5:", "conclusion": "it cannot be told from chance."}]
+    if lower > SUSPICIOUS and not artefacts.part("cohort").get("simulated"):
+        return [{"kind": "suspicious", "tone": "worse", "numbers": f"{name} is far above what published preoperative models reach (0.55 to 0.70):", "conclusion": "look for a leak before believing it."}]
+    return []
