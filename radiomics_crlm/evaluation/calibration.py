@@ -1,8 +1,9 @@
 """Do predicted probabilities mean what they say, at one horizon.
 
-Probabilities are of code 1 within ``horizon`` months with code 2 competing. Censoring before the horizon is handled by
-inverse-probability-of-censoring weights estimated in the patients evaluated (``outcome.horizon_labels``); patients
-predicted several times (repeats) are one cluster. Probabilities have shape n x repeats.
+Probabilities are of code 1 within ``horizon`` months with code 2 competing. Censoring before the horizon is
+handled by inverse-probability-of-censoring weights estimated in the patients evaluated
+(``outcome.horizon_labels``); patients predicted several times (repeats) are one cluster. Probabilities have
+shape n x repeats.
 """
 
 from __future__ import annotations

@@ -49,9 +49,7 @@ def make_outcome(event: Iterable[Any], months: Iterable[Any]) -> Outcome:
         raise InputError("event and months have different lengths", expected=str(codes.size), got=str(times.size))
     known = np.isin(codes, (0.0, 1.0, 2.0))
     if not known.all():
-        raise InputError(
-            f"{int((~known).sum())} event codes are unknown", where="event", expected="0 censored, 1 event, 2 competing"
-        )
+        raise InputError(f"{int((~known).sum())} event codes are unknown", where="event", expected="0, 1 or 2")
     y = np.empty(codes.size, dtype=OUTCOME_DTYPE)
     y["event"], y["months"] = codes.astype(np.int8), times
     return check_outcome(y)

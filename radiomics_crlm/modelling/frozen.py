@@ -104,7 +104,7 @@ class _State(_Strict):
 
 @dataclass(frozen=True, eq=False)
 class FrozenModel:
-    """A fitted model without its fitting library. Make it with :func:`freeze` or :func:`from_state`.
+    """A fitted model without its fitting library. Make it with :func:`freeze` or :meth:`from_state`.
 
     Parameters
     ----------
@@ -236,6 +236,51 @@ class FrozenModel:
             },
         }
 
+    @classmethod
+    def from_state(cls, state: Any, booster: bytes | None = None) -> FrozenModel:
+        """A model from :meth:`to_state` and its trees.
+
+        Raises
+        ------
+        InputError
+            For unknown or missing keys, wrong types, shapes that do not fit, numbers that are not finite, missing
+            or surplus trees.
+        """
+        try:
+            checked = _State.model_validate(state)
+            columns = check_columns(checked.specs())
+        except ValidationError as error:
+            faults = "; ".join(
+                f"{'.'.join(map(str, e['loc'])) or 'state'}: {e['msg']}" for e in error.errors(include_url=False)[:5]
+            )
+            raise InputError("the stored model is not valid", where="model state", got=faults) from None
+        except ConfigError as error:
+            raise InputError("the stored model is not valid", where="model state", got=error.what) from None
+        if (booster is None) != (checked.learner == "ridge"):
+            raise InputError("trees and learner do not fit together", where="model state", got=checked.learner)
+        baseline = checked.baseline
+        return cls(
+            columns=columns,
+            horizon=checked.horizon_months,
+            fill=np.array(checked.fill, dtype=float),
+            indicators=np.array(checked.indicators, dtype=int),
+            selected=np.array(checked.selected, dtype=int),
+            mean=np.array(checked.mean, dtype=float),
+            scale=np.array(checked.scale, dtype=float),
+            coefficients=None if checked.coefficients is None else np.array(checked.coefficients, dtype=float),
+            intercept=checked.intercept,
+            input_mean=None if checked.input_mean is None else np.array(checked.input_mean, dtype=float),
+            baseline=None
+            if baseline is None
+            else Baseline(
+                np.array(baseline.months, dtype=float),
+                np.array(baseline.event, dtype=float),
+                np.array(baseline.competing, dtype=float),
+                baseline.last_month,
+            ),
+            booster=booster,
+        )
+
     def _risk(self, inputs: Floats) -> Floats:
         if self.coefficients is not None:
             return linear_risk(inputs, self.coefficients, self.intercept)
@@ -279,49 +324,4 @@ def freeze(pipeline: Pipeline) -> FrozenModel:
         input_mean=getattr(learner, "input_mean_", None),
         baseline=getattr(learner, "baseline_", None),
         booster=trees,
-    )
-
-
-def from_state(state: Any, booster: bytes | None = None) -> FrozenModel:
-    """A model from :meth:`FrozenModel.to_state` and its trees.
-
-    Raises
-    ------
-    InputError
-        For unknown or missing keys, wrong types, shapes that do not fit, numbers that are not finite, missing
-        or surplus trees.
-    """
-    try:
-        checked = _State.model_validate(state)
-        columns = check_columns(checked.specs())
-    except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'state'}: {e['msg']}" for e in error.errors(include_url=False)[:5]
-        )
-        raise InputError("the stored model is not valid", where="model state", got=faults) from None
-    except ConfigError as error:
-        raise InputError("the stored model is not valid", where="model state", got=error.what) from None
-    if (booster is None) != (checked.learner == "ridge"):
-        raise InputError("trees and learner do not fit together", where="model state", got=checked.learner)
-    baseline = checked.baseline
-    return FrozenModel(
-        columns=columns,
-        horizon=checked.horizon_months,
-        fill=np.array(checked.fill, dtype=float),
-        indicators=np.array(checked.indicators, dtype=int),
-        selected=np.array(checked.selected, dtype=int),
-        mean=np.array(checked.mean, dtype=float),
-        scale=np.array(checked.scale, dtype=float),
-        coefficients=None if checked.coefficients is None else np.array(checked.coefficients, dtype=float),
-        intercept=checked.intercept,
-        input_mean=None if checked.input_mean is None else np.array(checked.input_mean, dtype=float),
-        baseline=None
-        if baseline is None
-        else Baseline(
-            np.array(baseline.months, dtype=float),
-            np.array(baseline.event, dtype=float),
-            np.array(baseline.competing, dtype=float),
-            baseline.last_month,
-        ),
-        booster=booster,
     )
