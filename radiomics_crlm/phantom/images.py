@@ -95,8 +95,9 @@ def render_ct(
         veins=vessels, portal=vessels + 4, lesion=lesion, rim=12,
     )  # fmt: skip
     image = _tissue_image(anatomy, labels, radius, tissue)
-    image += lesion_texture(rng, anatomy.grid, labels, texture)
     image += noise_hu * correlated_noise(rng, anatomy.grid.shape, [0.3, 0.55, 0.55])
+    # Last, because how much noise it draws depends on the texture: everything else stays the same without it.
+    image += lesion_texture(rng, anatomy.grid, labels, texture)
     return np.clip(np.round(image), -1024, 3071).astype(np.int16)
 
 
@@ -108,13 +109,14 @@ def render_mr(
         air=0, fat=420, muscle=240, spine=260, aorta=170, spleen=230, liver=600, veins=190, portal=190,
         lesion=260, rim=20, contrast=4.0,
     )  # fmt: skip
-    image = _tissue_image(anatomy, labels, radius, tissue)
-    image += tissue.contrast * lesion_texture(rng, anatomy.grid, labels, texture)
     x, y, z = (axis / np.abs(axis).max() for axis in anatomy.grid.axes())
     b = rng.uniform(-0.2, 0.2, size=5)
-    image *= np.exp(b[0] * x + b[1] * y + b[2] * z + b[3] * (x * x + y * y - 1) + b[4] * x * y)
-    image += 20 * correlated_noise(rng, anatomy.grid.shape, [0.3, 0.5, 0.5])
+    bias = np.exp(b[0] * x + b[1] * y + b[2] * z + b[3] * (x * x + y * y - 1) + b[4] * x * y)
     scale = np.exp(rng.uniform(np.log(0.4), np.log(4.0)))
+    noise = 20 * correlated_noise(rng, anatomy.grid.shape, [0.3, 0.5, 0.5])
+    image = _tissue_image(anatomy, labels, radius, tissue)
+    image += tissue.contrast * lesion_texture(rng, anatomy.grid, labels, texture)
+    image = image * bias + noise
     return np.clip(np.round(np.abs(image) * scale), 0, 32000).astype(np.int16)
 
 
