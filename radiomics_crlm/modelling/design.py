@@ -312,7 +312,9 @@ def choose_scans(features_patient: pd.DataFrame, scans: ScanSelection, *, speaks
     Among scans of the same time point the latest ``study_day`` counts, where the table has it.
     """
     matching = _matching(features_patient, scans)
-    order = matching["timepoint"].map(AVAILABILITY.index)
+    order = matching["timepoint"].map({moment: rank for rank, moment in enumerate(AVAILABILITY)})
+    if order.isna().any():
+        raise InputError("a scan has an unknown time point", where="features_patient", expected=", ".join(AVAILABILITY))
     known = order <= AVAILABILITY.index(speaks_at)
     day = matching["study_day"] if "study_day" in matching else pd.Series(np.nan, index=matching.index)
     ranked = matching.assign(_moment=order, _day=day.astype("float64").fillna(-np.inf))[known]
