@@ -234,7 +234,10 @@ def _item_lines(item: Mapping[str, Any]) -> list[str]:
     if "rule" in item:
         by_rule = f"{item['rule']} is {' or '.join(item.get('groups', ['met']))}"
         text = f"{text} or {by_rule}" if text else by_rule
-    text = text or item.get("text", item.get("key", ""))
+    text = text or item.get("text", "always")
+    outcome = item.get("option") or item.get("caution") or item.get("flag")
+    if outcome:
+        return [f"{text}: {outcome}"]
     return [f"{text}: {item['points']:g}" if "points" in item else text]
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from radiomics_crlm.clinical.catalogue import Rule, clauses
 from radiomics_crlm.clinical.conditions import compare
 from radiomics_crlm.clinical.facts import Facts, any_of, falls_in, is_met
 from radiomics_crlm.clinical.result import OK, RuleResult, unknown
+from radiomics_crlm.errors import ConfigError
 
 
 def steps(rule: Rule, facts: Facts) -> RuleResult:
@@ -26,15 +27,16 @@ def steps(rule: Rule, facts: Facts) -> RuleResult:
             return unknown(facts.missing(name for name in rule.inputs if name in needed))
         if state:
             gives = row.get("gives", {})
-            boundary = tuple(_disputed(rule.body["rows"], facts))
+            boundary = disputed_inputs(rule.body["rows"], facts)
             return RuleResult(OK, group=row["group"], value=row.get("value"), boundary=boundary, extra=gives)
-    raise AssertionError(f"the table of {rule.id} has no last row")
+    raise ConfigError("a table of steps has no last row without a condition", where=rule.id)
 
 
-def item_states(rule: Rule, facts: Facts, given: Mapping[str, bool | None]) -> dict[str, bool | None]:
+def item_states(rule: Rule, facts: Facts, given: Mapping[str, bool | None] | None = None) -> dict[str, bool | None]:
     """State of each item of a rule, by its key; ``given`` settles the items that need a formula."""
+    settled = given or {}
     return {
-        item["key"]: given[item["key"]] if item["key"] in given else _item_state(item, facts)
+        item["key"]: settled[item["key"]] if item["key"] in settled else _item_state(item, facts)
         for item in rule.body["items"]
     }
 
@@ -54,26 +56,24 @@ def criteria(rule: Rule, facts: Facts, given: Mapping[str, bool | None] | None =
 
     ``failed`` and ``missing`` list item keys in the order of the rule (``missing`` the inputs, where the rule says so).
     """
-    states = item_states(rule, facts, given or {})
+    states = item_states(rule, facts, given)
     failed = [key for key, state in states.items() if state is False]
     waiting = [key for key, state in states.items() if state is None]
     extra: dict[str, Any] = {}
     if rule.body.get("present"):
         extra["present"] = [key for key, state in states.items() if state]
-    boundary = tuple(_disputed(rule.body["items"], facts))
+    boundary = disputed_inputs(rule.body["items"], facts)
     if waiting and not failed:
         named = facts.missing(rule.inputs) if rule.body.get("missing") == "inputs" else waiting
         return unknown(named, **extra)
     return RuleResult(OK, boundary=boundary, extra={"met": not failed, "failed": failed, **extra})
 
 
-def _disputed(entries: Any, facts: Facts) -> Iterator[str]:
+def disputed_inputs(entries: Iterable[Mapping[str, Any]], facts: Facts) -> tuple[str, ...]:
     """Inputs exactly on a bound on which sources disagree."""
-    seen = set()
-    for entry in entries:
-        for name, bound in entry.get("disputed", {}).items():
-            number = facts[name]
-            on_bound = number is not None and compare(number, ">=", bound) and compare(number, "<=", bound)
-            if on_bound and name not in seen:
-                seen.add(name)
-                yield name
+    marked = (pair for entry in entries for pair in entry.get("disputed", {}).items())
+    return tuple(dict.fromkeys(name for name, bound in marked if _equals(facts[name], bound)))
+
+
+def _equals(number: float | None, bound: float) -> bool:
+    return number is not None and bool(compare(number, ">=", bound) and compare(number, "<=", bound))

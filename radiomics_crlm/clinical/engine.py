@@ -8,7 +8,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from radiomics_crlm.clinical import additive, catalogue, decisions, stages, timing
+from radiomics_crlm.clinical import (
+    additive,
+    catalogue,
+    decisions,
+    imaging_quality,
+    liver_function,
+    recalibrated,
+    remnant,
+    resectability,
+    response,
+    stages,
+    therapy,
+    timing,
+    transplantation,
+)
 from radiomics_crlm.clinical.catalogue import Rule, rule
 from radiomics_crlm.clinical.derivation import Encoded, Prepared, prepare
 from radiomics_crlm.clinical.facts import Facts, Method, RefusedInputError
@@ -21,6 +35,14 @@ _METHODS: Mapping[str, Method] = {
     "criteria": decisions.criteria,
     **timing.METHODS,
     **stages.METHODS,
+    **recalibrated.METHODS,
+    **transplantation.METHODS,
+    **resectability.METHODS,
+    **remnant.METHODS,
+    **liver_function.METHODS,
+    **response.METHODS,
+    **therapy.METHODS,
+    **imaging_quality.METHODS,
 }
 
 COLUMNS = (
