@@ -10,11 +10,12 @@ from typing import Any
 
 import pandas as pd
 
+from radiomics_crlm.clinical import describe
 from radiomics_crlm.config import EndpointConfig, ExperimentConfig, parse_config
-from radiomics_crlm.errors import CrlmError, InputError
+from radiomics_crlm.errors import ConfigError, CrlmError, InputError
 from radiomics_crlm.provenance.files import read_json
 from radiomics_crlm.provenance.tables import read_table
-from radiomics_crlm.report.wording import LEARNERS, clean
+from radiomics_crlm.report.wording import LEARNERS, clean, main_clause
 
 TABLES = ("metrics", "comparisons", "predictions", "outcomes", "attributions", "rules", "exclusions", "folds")
 
@@ -53,8 +54,11 @@ class Artefacts:
             return f"{self.experiment.feature_sets[feature_set].title} ({LEARNERS.get(learner, learner)})"
         for scores in self.part("rule_scores").values():
             if model in scores and scores[model].get("title"):
-                return str(scores[model]["title"])
-        return model
+                return main_clause(scores[model]["title"])
+        try:
+            return describe(model).title
+        except ConfigError:
+            return clean(model)
 
     def is_model(self, name: str) -> bool:
         """Whether a row of the metrics belongs to a model fitted here (otherwise to a score)."""
@@ -75,7 +79,9 @@ def load_artefacts(out: Path) -> Artefacts:
     experiment = parse_config(ExperimentConfig, run.get("experiment"), where="run.json: experiment")
     bodies = run.get("endpoints", {})
     if missing := [name for name in experiment.endpoints if name not in bodies]:
-        raise InputError("the record of the run does not define its endpoints", where="run.json", got=", ".join(missing))
+        raise InputError(
+            "the record of the run does not define its endpoints", where="run.json", got=", ".join(missing)
+        )
     endpoints = {
         name: parse_config(EndpointConfig, bodies[name], where=f"run.json: {name}") for name in experiment.endpoints
     }

@@ -1,7 +1,7 @@
 """SHAP in summary: which inputs move the predicted risk, from the table ``attributions``.
 
-The dot plot is kept as counts: dots fall into bins of attribution and thirds of the input, feature by feature, so no dot can be
-traced to a patient or joined across features.
+The dot plot is kept as counts: dots fall into bins of attribution and thirds of the input, feature by feature, so no
+dot can be traced to a patient or joined across features.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import pandas as pd
 
 from radiomics_crlm.report.artefacts import Artefacts
 from radiomics_crlm.report.participants import clinical_spec
-from radiomics_crlm.report.wording import clean, fixed, number
+from radiomics_crlm.report.wording import clean, fixed, main_clause, number
 
 Part = dict[str, Any]
 
 TOP = 15
 BINS = 61
+_WITHIN = 0.995
+_MOST_DOTS = 300
 LEVELS = ("low", "middle", "high", "missing")
 
 
@@ -38,17 +40,20 @@ def explanation(artefacts: Artefacts, endpoint: str, model: str | None) -> Part:
     if not top:
         return part | {"absent": "no input moves the predicted risk"}
     shown = rows.loc[rows["feature"].isin(top)]
-    # Two significant figures above the largest: the axis does not give away the most extreme patient.
-    reach = _round_up(float(shown["attribution"].abs().max()))
+    # The few values beyond are drawn at the edge: they would squeeze the others, and single out patients.
+    reach = _round_up(float(shown["attribution"].abs().quantile(_WITHIN)) or float(shown["attribution"].abs().max()))
+    patients = int(rows["patient_id"].nunique())
+    per_dot = -(-patients // _MOST_DOTS)
     return part | {
         "model_title": artefacts.model_title(str(model)),
-        "n": int(rows["patient_id"].nunique()),
+        "n": patients,
+        "per_dot": per_dot,
         "inputs": len(order),
         "moving": int((strength > 0).sum()),
         "reach": reach,
         "bins": BINS,
         "features": [
-            _feature(shown.loc[shown["feature"] == f], f, rank, reach) for rank, f in enumerate(top, start=1)
+            _feature(shown.loc[shown["feature"] == f], f, rank, reach, per_dot) for rank, f in enumerate(top, start=1)
         ],
     }
 
@@ -58,13 +63,20 @@ def _round_up(value: float) -> float:
     return float(round(np.ceil(value / scale) * scale, 10))
 
 
-def _feature(rows: pd.DataFrame, feature: str, rank: int, reach: float) -> Part:
+def _feature(rows: pd.DataFrame, feature: str, rank: int, reach: float, per_dot: int) -> Part:
     attribution = rows["attribution"].to_numpy(dtype=float)
     inputs = rows["input"].to_numpy(dtype=float, na_value=np.nan)
     position = np.clip(((attribution + reach) / (2 * reach) * BINS).astype(int), 0, BINS - 1)
     level = _levels(inputs)
     dots = [
-        [int(b), {LEVELS[k]: int(n) for k, n in enumerate(np.bincount(level[position == b], minlength=4)) if n}]
+        [
+            int(b),
+            {
+                LEVELS[k]: -(-int(n) // per_dot)
+                for k, n in enumerate(np.bincount(level[position == b], minlength=4))
+                if n
+            },
+        ]
         for b in np.unique(position)
     ]
     mean = float(np.abs(attribution).mean())
@@ -84,8 +96,8 @@ def _levels(inputs: np.ndarray) -> np.ndarray:
     known = np.isfinite(inputs)
     level = np.full(inputs.size, 3)
     values = inputs[known]
-    if np.unique(values).size <= 2:
-        level[known] = np.where(values == values.max(initial=-np.inf), 2, 0)
+    if np.unique(values).size == 2:
+        level[known] = np.where(values == values.max(), 2, 0)
         return level
     share = (pd.Series(values).rank(method="average").to_numpy() - 0.5) / values.size
     level[known] = np.minimum((share * 3).astype(int), 2)
@@ -110,4 +122,4 @@ def _meaning(feature: str) -> str:
     spec = clinical_spec(column)
     if spec is None:
         return ""
-    return f"{spec.description}{f' ({spec.unit})' if spec.unit else ''}"
+    return f"{main_clause(spec.description)}{f' ({spec.unit})' if spec.unit else ''}"

@@ -25,8 +25,9 @@ _FEW_EVENTS_PER_INPUT = 10
 def build_card(out: Path) -> Part:
     """Content of the card of a run folder.
 
-    A part whose artefact is not there carries ``absent`` with the reason instead of its content. No patient-level value, key,
-    date or path is in the result; counts below 5 in a category are hidden. The same artefacts give the same card.
+    A part whose artefact is not there carries ``absent`` with the reason instead of its content. No patient-level
+    value, key, date or path is in the result; counts below 5 in a category are hidden. The same artefacts give the
+    same card.
 
     Parameters
     ----------
@@ -62,7 +63,9 @@ def build_card(out: Path) -> Part:
         "predictors": participants.predictors(artefacts),
         "performance": [performance.performance(artefacts, n, model) for n, model in shown.items()],
         "calibration": [
-            curves.calibration(artefacts, n, model) for n, m in shown.items() for model in _with_counterpart(artefacts, m)
+            curves.calibration(artefacts, n, model)
+            for n, m in shown.items()
+            for model in _with_counterpart(artefacts, m)
         ],
         "courses": [curves.risk_groups(artefacts, n, model) for n, model in shown.items()],
         "explanations": [explanation(artefacts, n, model) for n, model in shown.items()],
@@ -109,10 +112,10 @@ def _use(artefacts: Artefacts) -> Part:
     moments = sorted({MOMENTS[c.prediction_time] for c in artefacts.endpoints.values()})
     populations = sorted({c.population_title for c in artefacts.endpoints.values()})
     return {
-        "purpose": "To see how well outcome after colorectal liver metastases can be predicted from what is known at one moment, and "
-        "whether a model, or radiomics in it, does better than the scores that surgeons already use.",
+        "purpose": "To see how well outcome after colorectal liver metastases can be predicted from what is known at "
+        "one moment, and whether a model, or radiomics in it, does better than the scores that surgeons already use.",
         "readers": "Liver surgeons, oncologists, radiologists and researchers of a multidisciplinary team.",
-        "patients": f"Patients with colorectal liver metastases: {listed(populations)}.",
+        "patients": f"Colorectal liver metastases: {'; '.join(populations)}.",
         "moment": f"The models speak {listed(moments)}; nothing that becomes known later may enter.",
         "not_for": [
             "deciding on resection, chemotherapy, ablation or transplantation for a patient",
@@ -122,27 +125,33 @@ def _use(artefacts: Artefacts) -> Part:
     }
 
 
+_LEAK = (
+    "LEAK: predictors that are known only after the moment of prediction were let in on purpose. The performance shown "
+    "is not attainable in practice and must not be quoted."
+)
+_FLOW = (
+    "The participant flow does not add up: patients in differ from patients out plus exclusions. Find out why before "
+    "using any figure."
+)
+_SIMULATED = (
+    "Simulated data: these patients do not exist. The card shows that the program works; it says nothing about real "
+    "patients."
+)
+
+
 def _notices(artefacts: Artefacts, card: Part) -> list[Part]:
     """What the reader must see before any figure, gravest first."""
     notices: list[Part] = []
-    leak = card["leak"]
-    if leak["allowed"] and leak["admitted"]:
-        text = (
-            "LEAK: predictors that are known only after the moment of prediction were let in on purpose. The performance shown is "
-            "not attainable in practice and must not be quoted."
-        )
-        notices.append({"kind": "leak", "title": "Leak", "text": text, "columns": leak["admitted"]})
-    if not card["flow"].get("absent"):
-        stages = [card["flow"]["cohort"], *card["flow"]["endpoints"]]
-        if any(s.get("adds_up") is False for s in stages):
-            notices.append({"kind": "flow", "title": "Participant flow", "text": "The participant flow does not add up: patients in "
-                            "differ from patients out plus exclusions. Find out why before using any figure."})  # fmt: skip
+    if card["leak"]["allowed"] and card["leak"]["admitted"]:
+        notices.append({"kind": "leak", "title": "Leak", "text": _LEAK, "columns": card["leak"]["admitted"]})
+    stages = [] if "absent" in card["flow"] else [card["flow"]["cohort"], *card["flow"]["endpoints"]]
+    if any(stage.get("adds_up") is False for stage in stages):
+        notices.append({"kind": "flow", "title": "Participant flow", "text": _FLOW})
     if not artefacts.experiment.performance_claim:
         reasons = " ".join(card["cautions"]) or "The experiment does not support one."
         notices.append({"kind": "claim", "title": "No performance claim", "text": f"No performance claim: {reasons}"})
     if card["cohort"]["simulated"]:
-        notices.append({"kind": "simulated", "title": "Simulated data", "text": "Simulated data: these patients do not exist. The card "
-                        "shows that the program works; it says nothing about real patients."})  # fmt: skip
+        notices.append({"kind": "simulated", "title": "Simulated data", "text": _SIMULATED})
     return notices
 
 
@@ -150,18 +159,20 @@ def _limits(artefacts: Artefacts, card: Part) -> list[str]:
     design = artefacts.experiment.design
     compared = sum(len(p["differences"].get("rows", [])) for p in card["performance"])
     limits = [
-        f"Internal validation only: {design.repeats} x {design.outer_folds}-fold cross-validation by patient in one cohort, tuned in "
-        f"{design.inner_folds} inner folds. Performance elsewhere is unknown and usually lower.",
-        "Intervals are 95 % and conditional on the predictions as made: patients are resampled, models are not refitted.",
+        f"Internal validation only: {design.repeats} x {design.outer_folds}-fold cross-validation by patient in one "
+        f"cohort, tuned in {design.inner_folds} inner folds. Performance elsewhere is unknown and usually lower.",
+        "Intervals are 95 % and conditional on the predictions as made: patients are resampled, models not refitted.",
         f"{compared} paired comparisons were made; their p-values are not corrected for the number of comparisons.",
         "No evidence of a difference is not evidence of no difference: read the interval.",
-        "Published clinical scores known before the operation reach a C of 0.55 to 0.65 outside their own cohort (systematic review, "
-        "doi:10.3390/cancers18040625). A model far above that should first be checked for a leak.",
+        "Published clinical scores known before the operation reach a C of 0.55 to 0.65 outside their own cohort "
+        "(systematic review, doi:10.3390/cancers18040625). A model far above that should first be checked for a leak.",
         "SHAP values describe what the model does, not what causes the outcome.",
     ]
     limits += [text for p in card["performance"] for row in p.get("rows", []) if (text := _events_per_input(p, row))]
     much = [
-        r["variable"] for r in card["population"].get("rows", []) if r["missing"] > _MUCH_MISSING * (r["known"] + r["missing"])
+        r["variable"]
+        for r in card["population"].get("rows", [])
+        if r["missing"] > _MUCH_MISSING * (r["known"] + r["missing"])
     ]
     if much:
         limits.append(f"More than {_MUCH_MISSING:.0%} of values are missing in: {listed(much)}.".replace("%", " %"))
@@ -173,7 +184,8 @@ def _events_per_input(part: Part, row: Part) -> str:
         return ""
     return (
         f"{part['title']}: {row['events']} events for {row['inputs']} candidate inputs of the model "
-        f"({row['events'] / row['inputs']:.1f} events per input); such models are unstable, and penalties only soften that."
+        f"({row['events'] / row['inputs']:.1f} events per input); such models are unstable, and penalties only soften "
+        "that."
     )
 
 

@@ -17,7 +17,7 @@ from radiomics_crlm.evaluation.calibration import calibration_groups
 from radiomics_crlm.evaluation.incidence import Curve, aalen_johansen, kaplan_meier
 from radiomics_crlm.evaluation.outcome import Outcome, outcome_of
 from radiomics_crlm.report.artefacts import Artefacts
-from radiomics_crlm.report.wording import interval, months_text, percent, small
+from radiomics_crlm.report.wording import SMALL_CELL, interval, months_text, percent, small
 
 Part = dict[str, Any]
 
@@ -40,8 +40,8 @@ def calibration(artefacts: Artefacts, endpoint: str, model: str | None) -> Part:
     part["model_title"] = artefacts.model_title(model)
     predictions = _predictions(artefacts, endpoint, model)
     if predictions is None or "outcomes" not in artefacts.tables:
-        table = "outcomes" if predictions is not None else "predictions"
-        return part | {"absent": artefacts.why_absent(table)}
+        lacking = "outcomes" if predictions is not None else "predictions"
+        return part | {"absent": artefacts.why_absent(lacking)}
     horizon = _horizon(artefacts.endpoints[endpoint], predictions)
     if horizon is None:
         return part | {"absent": "the model gives no probability at 12, 24 or 36 months"}
@@ -104,8 +104,9 @@ def _too_little(y: Outcome, horizon: float) -> str:
 def risk_groups(artefacts: Artefacts, endpoint: str, model: str | None) -> Part:
     """Observed course in thirds of predicted risk.
 
-    Thirds are formed by rank within each test fold of repeat 0, because risks of different folds come from different models.
-    With a competing event the curve is the Aalen-Johansen cumulative incidence; without, the Kaplan-Meier curve.
+    Thirds are formed by rank within each test fold of the first repeat, because risks of different folds come from
+    different models. With a competing event the curve is the Aalen-Johansen cumulative incidence; without, the
+    Kaplan-Meier curve.
     """
     config = artefacts.endpoints[endpoint]
     part: Part = {"endpoint": endpoint, "title": config.title, "model": model}
@@ -143,7 +144,7 @@ def _thirds(first: pd.DataFrame) -> pd.Series:
     """0, 1 or 2 per patient: third of predicted risk within the test fold."""
     by_fold = first.groupby("fold")["risk"]
     share = (by_fold.rank(method="average") - 0.5) / by_fold.transform("size")
-    third = np.minimum((share * 3).astype(int), 2)
+    third = (share * 3).astype(int).clip(upper=2)
     return pd.Series(third.to_numpy(), index=first["patient_id"].to_numpy())
 
 
@@ -167,15 +168,22 @@ def _ticks(last: int) -> list[int]:
 
 def _group(y: Outcome, title: str, part: Part, survival: bool) -> Part:
     curve: Curve = (kaplan_meier if survival else aalen_johansen)(y["event"], y["months"])
-    lower, upper = curve.limits_at(part["months"])
+    followed = {m: int((y["months"] >= m).sum()) for m in {*part["months"], *part["ticks"], *part["table_months"]}}
+    # A curve ends where fewer than five patients carry it.
+    months = [m for m in part["months"] if followed[m] >= SMALL_CELL]
+    lower, upper = curve.limits_at(months)
     return {
         "title": title,
         "n": int(y.size),
-        "value": _rounded(curve.at(part["months"])),
+        "months": months,
+        "value": _rounded(curve.at(months)),
         "lower": _rounded(lower),
         "upper": _rounded(upper),
-        "at_risk": [small(int((y["months"] >= m).sum())) for m in part["ticks"]],
-        "cells": [_at(curve, month) for month in part["table_months"]],
+        "at_risk": [small(followed[m]) for m in part["ticks"]],
+        "cells": [
+            _at(curve, m) if followed[m] >= SMALL_CELL or not part["timed"] else f"fewer than {SMALL_CELL} followed"
+            for m in part["table_months"]
+        ],
     }
 
 

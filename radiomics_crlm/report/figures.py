@@ -1,7 +1,7 @@
 """Figures of the card as inline SVG: pure functions of card data, the same bytes for the same data.
 
-Text is drawn as outlines, so no font is needed where the page is read. Colours are those of Okabe and Ito; no figure relies on
-colour alone.
+Text is drawn as outlines, so no font is needed where the page is read. Colours are those of Okabe and Ito; no figure
+relies on colour alone.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
+from matplotlib.ticker import MaxNLocator
 
 Part = Mapping[str, Any]
 
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, BLACK, GREY = "#56B4E9", "#CC79A7", "#1a1a1a", "#767676"
-WIDTH = 6.6
+WIDTH = 7.4
 
-_STYLE = {
+_STYLE: Any = {
     "svg.hashsalt": "radiomics_crlm",
     "svg.fonttype": "path",
     "text.parse_math": False,
@@ -50,8 +51,11 @@ _STYLE = {
     "lines.linewidth": 1.6,
     "lines.solid_capstyle": "butt",
 }
+_SCALE = 1.4
+"""Pixels per point at full width."""
+
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
-_LABEL_LENGTH = 52
+_LABEL_LENGTH = 58
 
 
 def forest(rows: Sequence[Part], *, label: str, reference: float, ident: str, title: str) -> str:
@@ -60,7 +64,8 @@ def forest(rows: Sequence[Part], *, label: str, reference: float, ident: str, ti
     Parameters
     ----------
     rows
-        ``title, estimate, lower, upper, text, kind`` ("model" or "score"); a row without an estimate shows its text alone.
+        ``title, under, estimate, lower, upper, text, kind`` ("model" or "score"); a row without an estimate shows its
+        text alone; ``under`` is a second line of the label.
     label
         Label of the axis.
     reference
@@ -71,12 +76,14 @@ def forest(rows: Sequence[Part], *, label: str, reference: float, ident: str, ti
         Accessible name; the description repeats the numbers.
     """
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(WIDTH, 0.7 + 0.27 * len(rows)), layout="constrained")
+        lines = 2 if any(row["under"] for row in rows) else 1
+        figure = Figure(figsize=(WIDTH, 0.7 + (0.14 + 0.14 * lines) * len(rows)), layout="constrained")
         axes = figure.subplots()
         for position, row in enumerate(rows):
             _forest_row(axes, len(rows) - 1 - position, row)
         axes.axvline(reference, color=GREY, linestyle=(0, (4, 3)), linewidth=1.0, zorder=0)
-        axes.set_yticks(range(len(rows)), [_drawable(r["title"]) for r in reversed(rows)])
+        axes.set_yticks(range(len(rows)), [_row_label(r) for r in reversed(rows)])
+        axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.set_ylim(-0.7, len(rows) - 0.3)
         axes.set_xlim(*_forest_range(rows, reference))
         axes.tick_params(axis="y", length=0)
@@ -86,8 +93,12 @@ def forest(rows: Sequence[Part], *, label: str, reference: float, ident: str, ti
         right.set_yticks(range(len(rows)), [_drawable(r["text"]) for r in reversed(rows)])
         right.tick_params(length=0)
         right.spines["right"].set_visible(False)
-        described = "; ".join(f"{r['title']}: {r['text']}" for r in rows)
+        described = "; ".join(f"{r['title']} {r['under']}".rstrip() + f": {r['text']}" for r in rows)
         return _svg(figure, ident, title, f"{label}. {described}.")
+
+
+def _row_label(row: Part) -> str:
+    return "\n".join(_drawable(text) for text in (row["title"], row["under"]) if text)
 
 
 def _forest_row(axes: Axes, y: int, row: Part) -> None:
@@ -149,9 +160,12 @@ def course(part: Part, *, ident: str, title: str) -> str:
         axes, counts = figure.subplots(2, 1, height_ratios=(4, 1), sharex=True)
         months = part["months"]
         for group, (colour, dash) in zip(part["groups"], _GROUP_STYLES, strict=True):
-            axes.fill_between(months, group["lower"], group["upper"], step="post", color=colour, alpha=0.13, linewidth=0)
-            axes.step(months, group["value"], where="post", color=colour, linestyle=dash, label=group["title"])
-        axes.set_ylim(0, 1 if part["kind"] == "survival" else _axis_top([v for g in part["groups"] for v in g["upper"]]))
+            shade = {"step": "post", "color": colour, "alpha": 0.13, "linewidth": 0}
+            axes.fill_between(group["months"], group["lower"], group["upper"], **shade)
+            axes.step(group["months"], group["value"], where="post", color=colour, linestyle=dash, label=group["title"])
+        axes.set_ylim(
+            0, 1 if part["kind"] == "survival" else _axis_top([v for g in part["groups"] for v in g["upper"]])
+        )
         axes.set_xlim(0, months[-1])
         axes.set_ylabel("Event-free share" if part["kind"] == "survival" else "Cumulative incidence")
         axes.legend(
@@ -174,7 +188,7 @@ def _at_risk(axes: Axes, part: Part) -> None:
     axes.set_yticks(range(3), [g["title"] for g in reversed(part["groups"])])
     axes.set_ylim(-0.6, 2.6)
     axes.set_xticks(part["ticks"])
-    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="y", length=0, pad=16)
     axes.spines["left"].set_visible(False)
     axes.set_title("Number at risk", loc="left", fontsize=8)
     axes.set_xlabel("Months from the index date")
@@ -204,12 +218,16 @@ def beeswarm(part: Part, *, ident: str, title: str) -> str:
                     markerfacecolor=face, markeredgecolor=edge, label=level,
                 )  # fmt: skip
         axes.axvline(0, color=GREY, linewidth=0.8, zorder=0)
-        axes.set_yticks(range(len(features)), [_drawable(f["feature"], 34) for f in reversed(features)])
+        axes.set_yticks(range(len(features)), [_drawable(f["feature"], 44) for f in reversed(features)])
         axes.set_ylim(-0.7, len(features) - 0.3)
         axes.set_xlim(-part["reach"] * 1.03, part["reach"] * 1.03)
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel("SHAP value: left lowers, right raises the predicted risk")
-        figure.legend(*axes.get_legend_handles_labels(), title="Input", loc="outside upper right", ncols=4, frameon=False, markerscale=1.8)
+        handles, names = axes.get_legend_handles_labels()
+        figure.legend(
+            handles, [f"{name} input" for name in names],
+            loc="outside upper right", ncols=4, frameon=False, markerscale=1.8, handletextpad=0.1,
+        )  # fmt: skip
         described = "; ".join(f"{f['rank']}. {f['feature']}: mean {f['mean_text']}, {f['direction']}" for f in features)
         return _svg(figure, ident, title, described + ".")
 
@@ -227,7 +245,7 @@ def _stack(points: dict[str, tuple[list[float], list[float]]], feature: Part, ro
 
 
 def bars(scores: Sequence[Part], *, ident: str, title: str) -> str:
-    """Distribution of rule scores: one small panel per score, hidden small counts hatched at the smallest shown height."""
+    """Distribution of rule scores: one small panel per score; hidden counts are hatched."""
     with matplotlib.rc_context(_STYLE):
         columns = min(3, len(scores))
         lines = math.ceil(len(scores) / columns)
@@ -264,13 +282,18 @@ def _drawable(text: object, limit: int = _LABEL_LENGTH) -> str:
     """Label text that the font can draw, on one line and of bounded length."""
     known = _font().get_charmap()
     shown = "".join(c if ord(c) in known else "?" for c in " ".join(str(text).split()))
-    return shown if len(shown) <= limit else shown[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    if len(shown) <= limit:
+        return shown
+    # Names of features differ at their end, so the middle is left out.
+    head = limit // 3
+    return shown[:head] + "\N{HORIZONTAL ELLIPSIS}" + shown[head + 1 - limit :]
 
 
 def _svg(figure: Figure, ident: str, title: str, description: str) -> str:
-    """Inline SVG with unique ids, an accessible name and description, and neither date, style sheet nor outside reference."""
+    """Inline SVG with unique ids, an accessible name and description; no date, style sheet or outside reference."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata=_NO_METADATA)
+    size = figure.get_size_inches()
     figure.clear()
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
@@ -278,11 +301,10 @@ def _svg(figure: Figure, ident: str, title: str, description: str) -> str:
     text = re.sub(r'\bid="([^"]+)"', rf'id="{ident}-\1"', text)
     text = re.sub(r'((?:xlink:)?href="#)', rf"\1{ident}-", text)
     text = text.replace("url(#", f"url(#{ident}-")
-    box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text)
-    assert box is not None  # matplotlib always writes one
+    width, height = (72 * inches for inches in size)
     head = (
-        f'<svg role="img" aria-labelledby="{ident}-title {ident}-desc" viewBox="{box[0][9:-1]}" '
-        f'style="max-width:{float(box[1]) * 1.45:.0f}px" xmlns="http://www.w3.org/2000/svg" '
+        f'<svg role="img" aria-labelledby="{ident}-title {ident}-desc" viewBox="0 0 {width:g} {height:g}" '
+        f'style="max-width:{width * _SCALE:.0f}px" xmlns="http://www.w3.org/2000/svg" '
         f'xmlns:xlink="http://www.w3.org/1999/xlink" stroke-linejoin="round" stroke-linecap="butt">'
         f'<title id="{ident}-title">{html.escape(title)}</title>'
         f'<desc id="{ident}-desc">{html.escape(description)}</desc>'

@@ -62,31 +62,39 @@ def _figures(card: Part) -> Iterator[tuple[str, str]]:
 
 def _performance_figures(forest: str, difference: str, part: Part) -> Iterator[tuple[str, str]]:
     rows = [
-        {"title": row["title"], "kind": row["kind"]} | _first_cell(row)
+        {"title": row["title"], "under": "", "kind": row["kind"]} | _first_cell(row)
         for row in part.get("rows", [])
         if row["cells"][0].get("absent") != "not applicable"
     ]
     metric = part["metric"]
     if any(row["estimate"] is not None for row in rows):
-        yield forest, figures.forest(
-            rows,
-            label=f"{_NAMES[metric]} with 95 % interval",
-            reference=_REFERENCE[metric],
-            ident=forest,
-            title=f"{_NAMES[metric]} of all models and scores: {part['title']}",
+        yield (
+            forest,
+            figures.forest(
+                rows,
+                label=f"{_NAMES[metric]} with 95 % interval",
+                reference=_REFERENCE[metric],
+                ident=forest,
+                title=f"{_NAMES[metric]} of all models and scores: {part['title']}",
+            ),
         )
     compared = [
-        row | {"title": f"{row['model_title']} − {row['reference_title']}", "kind": "model", "estimate": row["difference"]}
+        row
+        | {"title": row["model_title"], "under": f"minus {row['reference_title']}"}
+        | {"kind": "model", "estimate": row["difference"]}
         for row in part["differences"].get("rows", [])
-        if row["metric"] == metric
+        if row["metric"] == metric and row["shown"]
     ]
     if any(row["estimate"] is not None for row in compared):
-        yield difference, figures.forest(
-            compared,
-            label=f"Difference in {part['metric_title']} with 95 % interval",
-            reference=0.0,
-            ident=difference,
-            title=f"Paired differences in {part['metric_title']}: {part['title']}",
+        yield (
+            difference,
+            figures.forest(
+                compared,
+                label=f"Difference in {part['metric_title']} with 95 % interval",
+                reference=0.0,
+                ident=difference,
+                title=f"Paired differences in {part['metric_title']}: {part['title']}",
+            ),
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from radiomics_crlm.config import EndpointConfig
 from radiomics_crlm.errors import ConfigError
 from radiomics_crlm.report.artefacts import Artefacts, patient_keys, without_keys
-from radiomics_crlm.report.wording import MOMENTS, clean, fixed, months_text, number, percent, suppress
+from radiomics_crlm.report.wording import MOMENTS, clean, fixed, main_clause, months_text, number, percent, suppress
 from radiomics_crlm.schema import AVAILABILITY, ColumnSpec, load_schema
 
 Part = dict[str, Any]
@@ -25,16 +25,16 @@ def flow(artefacts: Artefacts) -> Part:
         "cohort": _flow_stage(recorded.get("cohort", {}), keys),
         "endpoints": [
             {"endpoint": name, "title": config.title, "population": config.population_title}
-            | _flow_stage(endpoints.get(name, {}), keys)
+            | _flow_stage(endpoints.get(name, {}), keys, config.horizon_months)
             for name, config in artefacts.endpoints.items()
         ],
     }
 
 
-def _flow_stage(recorded: Mapping[str, Any], keys: set[str]) -> Part:
+def _flow_stage(recorded: Mapping[str, Any], keys: set[str], horizon: float | None = None) -> Part:
     if "in" not in recorded or "out" not in recorded:
         return {"absent": "the record of the run holds no figures for it"}
-    excluded = [
+    excluded: list[Part] = [
         {
             "stage": clean(e.get("stage", "")),
             "code": clean(e.get("code", "")),
@@ -44,25 +44,32 @@ def _flow_stage(recorded: Mapping[str, Any], keys: set[str]) -> Part:
         for e in recorded.get("excluded", [])
     ]
     total = sum(e["n"] for e in excluded)
-    stage: Part = {"in": int(recorded["in"]), "excluded": excluded, "excluded_total": total, "out": int(recorded["out"])}
+    stage: Part = {
+        "in": int(recorded["in"]),
+        "excluded": excluded,
+        "excluded_total": total,
+        "out": int(recorded["out"]),
+    }
     stage["adds_up"] = stage["in"] == total + stage["out"]
     if "events" in recorded:
         kinds = {kind: int(recorded.get(kind) or 0) for kind in ("events", "competing", "censored")}
-        stage |= kinds
-        stage["adds_up"] = stage["adds_up"] and stage["out"] == sum(kinds.values())
+        rest = stage["out"] - sum(kinds.values())
+        # Only an endpoint with a horizon has patients who were followed to its end without anything happening.
+        stage |= kinds | ({"free": rest, "horizon": months_text(horizon)} if horizon is not None else {})
+        stage["adds_up"] = stage["adds_up"] and (rest >= 0 if horizon is not None else rest == 0)
     return stage
 
 
 def population(artefacts: Artefacts) -> Part:
     """Characteristics of the cohort: unit, known, missing, summary and when known, per variable.
 
-    ``summary`` of a variable is text, or ``{"median", "lower", "upper"}`` (quartiles), or ``{"counts": {category: n}}``; counts
-    below 5 are hidden here, so they reach neither the page nor its JSON.
+    ``summary`` of a variable is text, or ``{"median", "lower", "upper"}`` (quartiles), or ``{"counts": {category:
+    n}}``; counts below 5 are hidden here, so they reach neither the page nor its JSON.
     """
     recorded = artefacts.run.get("population") or []
     if not recorded:
         return {"absent": "the record of the run describes no variables"}
-    rows = []
+    rows: list[Part] = []
     for entry in recorded:
         known, missing = int(entry.get("known") or 0), int(entry.get("missing") or 0)
         name = clean(entry["variable"])
@@ -107,7 +114,7 @@ def clinical_spec(column: str) -> ColumnSpec | None:
 def described(column: str) -> str:
     """Description of a clinical column, empty if the vocabulary does not have it."""
     spec = clinical_spec(column)
-    return spec.description if spec is not None else ""
+    return main_clause(spec.description) if spec is not None and spec.description else ""
 
 
 def outcomes(artefacts: Artefacts) -> list[Part]:
@@ -133,7 +140,7 @@ def outcomes(artefacts: Artefacts) -> list[Part]:
 
 
 def _definition(config: EndpointConfig) -> str:
-    event = described(config.event).rstrip(".") or config.event
+    event = described(config.event) or config.event
     if config.horizon_months is None:
         return f"Months from the index date to: {event} ({config.event}; time in {config.months})."
     return f"Whether within {months_text(config.horizon_months)} of the index date: {event} ({config.event})."
@@ -143,10 +150,14 @@ def _competing(config: EndpointConfig) -> str:
     if config.competing is None:
         return "None."
     both = described(config.competing) or config.competing
+    ranking = (
+        "In the AUC such a patient counts as free of the event."
+        if config.kind == "binary"
+        else "C is cause-specific: there the competing event ends observation."
+    )
     return (
-        f"The column {config.competing} ({both}) is true although the event did not happen: the other event came first and rules "
-        "the event out. Such a patient counts as having a competing event, not as censored, wherever probabilities are judged "
-        "(Aalen-Johansen); C is cause-specific, where the competing event ends observation."
+        f"{both} ({config.competing}) without the event itself: something else came first and rules the event out. "
+        f"Wherever probabilities are judged this is a competing event, not censoring (Aalen-Johansen). {ranking}"
     )
 
 
@@ -155,13 +166,13 @@ def _censoring(config: EndpointConfig) -> str:
         return "None: the label is known at the horizon for everybody who was included."
     if config.horizon_months is None:
         return (
-            "Patients without an event are censored at the end of their follow-up; C uses only pairs of patients whose order "
-            "is known."
+            "Patients without an event are censored at the end of their follow-up; C uses only pairs of patients whose "
+            "order is known."
         )
     return (
-        f"Patients who left before {months_text(config.horizon_months)} without an event have an unknown label. Nobody is dropped "
-        "and nobody is called event-free for having left early: the known patients are weighted by the inverse probability of "
-        "censoring."
+        f"Patients who left before {months_text(config.horizon_months)} without an event have an unknown label. Nobody "
+        "is dropped and nobody is called event-free for having left early: the known patients are weighted by the "
+        "inverse probability of censoring."
     )
 
 
@@ -174,26 +185,31 @@ def leak(artefacts: Artefacts) -> Part:
         "allowed": bool(recorded.get("allowed", False)),
         "refused": _refusals(artefacts, recorded.get("refused")),
         "admitted": admitted,
-        "endpoints": sorted({e["endpoint"] for e in admitted}),
+        "endpoints": sorted({endpoint for row in admitted for endpoint in row["endpoints"]}),
     }
 
 
 def _refusals(artefacts: Artefacts, recorded: Any) -> list[Part]:
-    """Refused or admitted columns of all endpoints, as one list without repetition."""
-    by_endpoint = recorded if isinstance(recorded, Mapping) else {"": recorded or []}
-    rows: list[Part] = []
+    """Refused or admitted columns, one row each, with the endpoints concerned."""
+    by_endpoint = recorded if isinstance(recorded, Mapping) else dict.fromkeys(artefacts.endpoints, recorded or [])
+    rows: dict[tuple[str, str, str], Part] = {}
     for endpoint, entries in by_endpoint.items():
         for entry in entries:
-            row = {
-                "endpoint": endpoint,
-                "title": artefacts.endpoints[endpoint].title if endpoint in artefacts.endpoints else endpoint,
+            known, speaks = entry["available_at"], entry["speaks_at"]
+            row: Part = {
                 "column": clean(entry["column"]),
-                "known": MOMENTS.get(entry["available_at"], clean(entry["available_at"])),
-                "speaks": MOMENTS.get(entry["speaks_at"], clean(entry["speaks_at"])),
+                "known": MOMENTS.get(known, clean(known)),
+                "speaks": MOMENTS.get(speaks, clean(speaks)),
+                "endpoints": [],
+                "titles": [],
             }
-            if row not in rows:
-                rows.append(row)
-    return rows
+            row = rows.setdefault((entry["column"], known, speaks), row)
+            if endpoint not in row["endpoints"]:
+                row["endpoints"].append(endpoint)
+                row["titles"].append(
+                    artefacts.endpoints[endpoint].title if endpoint in artefacts.endpoints else endpoint
+                )
+    return list(rows.values())
 
 
 def predictors(artefacts: Artefacts) -> Part:
@@ -208,29 +224,32 @@ def predictors(artefacts: Artefacts) -> Part:
     titles = {name: body.title for name, body in artefacts.experiment.feature_sets.items()}
     earliest = _known_at(artefacts)
     late = {e["column"] for e in leak(artefacts)["admitted"]}
-    clinical, families = [], {}
+    clinical: list[Part] = []
+    families: dict[str, Part] = {}
     for column, feature_sets in used.items():
         sets = [titles.get(s, s) for s in sorted(feature_sets)]
-        spec = clinical_spec(column)
-        if spec is None and "__" in column:
-            family = families.setdefault(_family(column), {"family": _family(column), "n": 0, "sets": sets, "columns": []})
+        if clinical_spec(column) is None and "__" in column:
+            family = families.setdefault(
+                _family(column), {"family": _family(column), "n": 0, "sets": sets, "columns": []}
+            )
             family["n"] += 1
             family["columns"].append(clean(column))
             continue
-        moment = earliest.get(column) or (spec.available_at if spec else "")
-        clinical.append(
-            {
-                "column": clean(column),
-                "description": spec.description if spec else "",
-                "unit": spec.unit if spec else "",
-                "known": MOMENTS.get(moment, "not recorded"),
-                "order": AVAILABILITY.index(moment) if moment in AVAILABILITY else len(AVAILABILITY),
-                "sets": sets,
-                "leak": column in late,
-            }
-        )
+        clinical.append(_clinical_row(column, earliest.get(column)) | {"sets": sets, "leak": column in late})
     clinical.sort(key=lambda row: (row["order"], row["column"]))
     return {"clinical": clinical, "radiomics": sorted(families.values(), key=lambda f: str(f["family"]))}
+
+
+def _clinical_row(column: str, known_at: str | None) -> Part:
+    spec = clinical_spec(column)
+    moment = known_at or (spec.available_at if spec else "")
+    return {
+        "column": clean(column),
+        "description": described(column),
+        "unit": spec.unit if spec else "",
+        "known": MOMENTS.get(moment, "not recorded"),
+        "order": AVAILABILITY.index(moment) if moment in AVAILABILITY else len(AVAILABILITY),
+    }
 
 
 def _known_at(artefacts: Artefacts) -> dict[str, str]:

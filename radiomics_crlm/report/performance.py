@@ -48,7 +48,9 @@ def metric_row(artefacts: Artefacts, endpoint: str, model: str, metric: str) -> 
 
 
 def _plain(row: pd.Series) -> Part:
-    values: Part = {k: number(row[k]) for k in ("estimate", "lower", "upper", "horizon_months", "p_value", "difference") if k in row}
+    values: Part = {
+        k: number(row[k]) for k in ("estimate", "lower", "upper", "horizon_months", "p_value", "difference") if k in row
+    }
     return values | {"n": int(row["n"]), "events": int(row["events"]), "method": str(row["method"])}
 
 
@@ -70,21 +72,29 @@ def find_comparison(artefacts: Artefacts, endpoint: str, model: str, reference: 
 
 
 def performance(artefacts: Artefacts, endpoint: str, shown: str | None) -> Part:
-    """Table of all models and scores of an endpoint, and the paired differences. ``shown`` is marked as the model of the card."""
+    """Table of all models and scores of an endpoint, and the paired differences; ``shown`` is the model of the card."""
     config = artefacts.endpoints[endpoint]
     metrics = artefacts.of_endpoint("metrics", endpoint)
     part: Part = {"endpoint": endpoint, "title": config.title, "metric": primary_metric(config)}
     part["metric_title"] = METRIC_TITLES[part["metric"]]
-    part["differences"] = _differences(artefacts, endpoint)
+    part["differences"] = _differences(artefacts, endpoint, shown)
     if metrics is None:
         return part | {"absent": artefacts.why_absent("metrics")}
     first = part["metric"]
     present = [m for m in METRIC_TITLES if (metrics["metric"] == m).any()]
     order = sorted(present, key=lambda m: m != first)
-    names = sorted(metrics["model"].unique(), key=lambda name: (not artefacts.is_model(name), _position(artefacts, name)))
+    names = sorted(
+        metrics["model"].unique(), key=lambda name: (not artefacts.is_model(name), _position(artefacts, name))
+    )
     records = artefacts.part("models").get(endpoint, {})
     part["columns"] = [_column(metrics, m) for m in order]
     part["rows"] = [_row(artefacts, metrics, name, order, records.get(name, {}), name == shown) for name in names]
+    for k, column in enumerate(part["columns"]):
+        bases = {row["cells"][k].get("base") for row in part["rows"] if "n" in row["cells"][k]}
+        if len(bases) == 1 and None not in bases:
+            column["base"] = bases.pop()
+            for row in part["rows"]:
+                row["cells"][k].pop("base", None)
     return part
 
 
@@ -105,9 +115,10 @@ def _column(metrics: pd.DataFrame, metric: str) -> Part:
 def _row(
     artefacts: Artefacts, metrics: pd.DataFrame, name: str, order: list[str], record: Mapping[str, Any], shown: bool
 ) -> Part:
-    own = metrics.loc[metrics["model"] == name].set_index("metric")
-    cells = {m: _cell(own.loc[m], m) if m in own.index else {"text": NO_VALUE, "absent": "not applicable"} for m in order}
-    leading = next((cells[m] for m in order if "n" in cells[m]))
+    rows = metrics.loc[metrics["model"] == name]
+    own = {str(row["metric"]): row for _, row in rows.iterrows()}
+    cells = {m: _cell(own[m], m) if m in own else {"text": NO_VALUE, "absent": "not applicable"} for m in order}
+    leading = next(cells[m] for m in order if "n" in cells[m])
     for cell in cells.values():
         if "n" in cell and (cell["n"], cell["events"]) != (leading["n"], leading["events"]):
             cell["base"] = f"n {cell['n']}, events {cell['events']}"
@@ -132,7 +143,7 @@ def _cell(row: pd.Series, metric: str) -> Part:
     return values | {"text": text}
 
 
-def _differences(artefacts: Artefacts, endpoint: str) -> Part:
+def _differences(artefacts: Artefacts, endpoint: str, shown: str | None) -> Part:
     rows = artefacts.of_endpoint("comparisons", endpoint)
     if rows is None:
         return {"absent": artefacts.why_absent("comparisons")}
@@ -151,6 +162,7 @@ def _differences(artefacts: Artefacts, endpoint: str) -> Part:
                 "reference_title": titles(row["reference"]),
                 "metric": row["metric"],
                 "metric_title": METRIC_TITLES[row["metric"]],
+                "shown": shown in (row["model"], row["reference"]),
                 "text": text if known else "not computable",
                 "p_text": p_text(values["p_value"]),
             }

@@ -1,4 +1,4 @@
-"""The rule scores in this cohort: in how many patients they can be assessed, why not in the others, and how they fall."""
+"""The rule scores in this cohort: in how many patients they can be assessed, why not in others, and how they fall."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_MISSING = 5
 
 
 def scores(artefacts: Artefacts) -> Part:
-    """Assessability per endpoint (from the record of the run) and distribution in the cohort (from the table ``rules``)."""
+    """Assessability per endpoint (from the run's record) and distribution in the cohort (from the table ``rules``)."""
     return {"assessable": _assessable(artefacts), "cohort": _cohort(artefacts)}
 
 

@@ -1,4 +1,4 @@
-"""The verdict per endpoint in words a surgeon reads: the model, the scores on the same patients, and what radiomics adds."""
+"""The verdict per endpoint in words: the model, the scores on the same patients, and what radiomics adds."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Any
 
 from radiomics_crlm.report.artefacts import Artefacts
 from radiomics_crlm.report.performance import calibration_sentence, find_comparison, metric_row, primary_metric
-from radiomics_crlm.report.wording import METRIC_TITLES, MOMENTS, deciding_decimals, interval
+from radiomics_crlm.report.wording import METRIC_TITLES, MOMENTS, deciding_decimals, fixed, interval
 
 Part = dict[str, Any]
 
 SUSPICIOUS = 0.75
-"""A discrimination whose lower limit is above this is far beyond published preoperative models (0.55 to 0.70)."""
+"""A discrimination with its lower limit above this is far beyond published preoperative models (0.55 to 0.70)."""
 
 
 def shown_model(artefacts: Artefacts, endpoint: str) -> str | None:
-    """The model that the card speaks of: the delivered one, else the configured one, else the first with most inputs."""
+    """The model that the card speaks of: the delivered one, else the configured one, else the richest."""
     delivered = artefacts.part("delivered").get(endpoint) or {}
     chosen = delivered.get("model") or artefacts.experiment.deliver.get(endpoint)
     if chosen:
@@ -100,10 +100,11 @@ _HEADLINES = {
 
 
 def _headline(lines: list[Part], *, leaked: bool) -> str:
-    """One sentence for the top of the box: the first comparator, and radiomics."""
+    """One sentence for the top of the box: the first comparator that could be compared, and radiomics."""
     if leaked:
         return "Not valid: the model was given what is known only later."
-    score = next((line for line in lines if line["kind"] == "score"), None)
+    scores = [line for line in lines if line["kind"] == "score"]
+    score = next((line for line in scores if line["tone"] != "absent"), scores[0] if scores else None)
     radiomics = next(line for line in lines if line["kind"] == "radiomics")
     parts = [_HEADLINES["radiomics"][radiomics["tone"]]]
     if score is not None:
@@ -120,23 +121,34 @@ def _against_score(artefacts: Artefacts, endpoint: str, model: str, own: Part, s
     found = find_comparison(artefacts, endpoint, model, score)
     other = metric_row(artefacts, endpoint, score, metric)
     if found is None or found["difference"] is None:
-        reason = "it could not be computed" if found else artefacts.why_absent("comparisons")
-        return line | {
-            "tone": "absent",
-            "numbers": text,
-            "conclusion": f"Comparison with {title} not available: {reason}.",
-        }
+        reason = "it could not be computed" if found else _why_not_compared(artefacts, endpoint, score)
+        return line | {"tone": "absent", "numbers": text, "conclusion": f"No comparison with {title}: {reason}."}
     if other is not None and other["estimate"] is not None:
-        same = other["n"] == found["n"] == own["n"]
-        where = "on the same patients" if same else f"on the {other['n']} of {own['n']} patients in whom it is assessable"
-        text += f" {title} {where}: {_limits(other)}."
-    both = "" if found["n"] == own["n"] else f" on the {found['n']} patients that both assess"
-    tone, conclusion = _judge(found, "that the model ranks patients better", "that the model ranks patients worse")
-    return line | {
-        "tone": tone,
-        "numbers": f"{text} Difference{both} {_limits(found, 'difference', signed=True)}:",
-        "conclusion": conclusion,
-    }
+        text += _score_sentence(title, own, other, found)
+    tone, conclusion = _judge(found, "that the model is better", "that the model is worse")
+    difference = _limits(found, "difference", signed=True)
+    return line | {"tone": tone, "numbers": f"{text} Difference {difference}:", "conclusion": conclusion}
+
+
+def _score_sentence(title: str, own: Part, other: Part, found: Part) -> str:
+    """The score on the patients of the comparison; where they are fewer, the model on these patients too.
+
+    A score is compared on all patients in whom it can be assessed, so the model's figure there is the score's plus the
+    difference.
+    """
+    if found["n"] == own["n"] == other["n"]:
+        return f" {title} on the same patients: {_limits(other)}."
+    if found["n"] != other["n"]:
+        return f" {title}: {_limits(other)} in {other['n']} patients. Both assess {found['n']} patients."
+    where = f"In the {found['n']} of {own['n']} patients in whom the score can be assessed"
+    return f" {where}: model {fixed(other['estimate'] + found['difference'])}, {title} {_limits(other)}."
+
+
+def _why_not_compared(artefacts: Artefacts, endpoint: str, score: str) -> str:
+    recorded = artefacts.part("rule_scores").get(endpoint, {}).get(score, {})
+    if "comparisons" in artefacts.tables and recorded.get("n_assessable") == 0:
+        return "it can be assessed in no patient of this cohort"
+    return artefacts.why_absent("comparisons")
 
 
 def _radiomics_line(artefacts: Artefacts, endpoint: str, model: str) -> Part:
@@ -146,7 +158,9 @@ def _radiomics_line(artefacts: Artefacts, endpoint: str, model: str) -> Part:
         own = artefacts.experiment.feature_sets.get(model.partition("/")[0])
         if own is not None and own.radiomics is None:
             return line | {"tone": "plain", "conclusion": "This model uses no radiomics."}
-        return line | {"conclusion": "What radiomics adds is not available: the experiment has no clinical model beside this one."}
+        return line | {
+            "conclusion": "What radiomics adds is not available: the experiment has no clinical model beside this one."
+        }
     line |= {"reference": reference, "reference_title": artefacts.model_title(reference)}
     found = find_comparison(artefacts, endpoint, model, reference)
     if found is None or found["difference"] is None:
@@ -179,7 +193,10 @@ def _warnings(artefacts: Artefacts, own: Part, metric: str) -> list[Part]:
     if lower is None or upper is None:
         return []
     if lower <= 0.5:
-        return [{"kind": "chance", "tone": "none", "numbers": f"The interval of the model's {name} includes 0.5:", "conclusion": "it cannot be told from chance."}]
+        text = f"The interval of the model's {name} reaches 0.5 or below:"
+        return [{"kind": "chance", "tone": "none", "numbers": text, "conclusion": "no evidence that it beats chance."}]
     if lower > SUSPICIOUS and not artefacts.part("cohort").get("simulated"):
-        return [{"kind": "suspicious", "tone": "worse", "numbers": f"{name} is far above what published preoperative models reach (0.55 to 0.70):", "conclusion": "look for a leak before believing it."}]
+        text = f"{name} is far above what published preoperative models reach (0.55 to 0.70):"
+        conclusion = "look for a leak before believing it."
+        return [{"kind": "suspicious", "tone": "worse", "numbers": text, "conclusion": conclusion}]
     return []

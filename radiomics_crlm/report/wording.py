@@ -37,7 +37,9 @@ METRIC_TITLES = {
 METRIC_DECIMALS = {"brier": 3, "brier_scaled": 3}
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-_ABSOLUTE_PATH = re.compile(r"(?<![\w./:])(?:/(?=[\w.~])|[A-Za-z]:[\\/]|\\\\)(?:[^\s\"'<>|,;\\/]+[\\/])+([^\s\"'<>|,;\\/]*)")
+_ABSOLUTE_PATH = re.compile(
+    r"(?<![\w./:])(?:/(?=[\w.~])|[A-Za-z]:[\\/]|\\\\)(?:[^\s\"'<>|,;\\/]+[\\/])+([^\s\"'<>|,;\\/]*)"
+)
 
 
 def number(value: Any) -> float | None:
@@ -157,6 +159,16 @@ def clean(text: object, limit: int = 2000) -> str:
     """
     plain = _ABSOLUTE_PATH.sub(r"\1", _CONTROL.sub(" ", str(text)))
     return plain if len(plain) <= limit else plain[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def main_clause(text: object) -> str:
+    """A description without the remarks in brackets that follow it.
+
+    >>> main_clause("Any positive node (derive from the category)")
+    'Any positive node'
+    """
+    words = clean(text)
+    return words.partition(" (")[0].rstrip(".") or words
 
 
 def listed(items: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Makes a run folder with consistent tables of invented patients, as the study runner leaves it; used by the card's tests."""
+"""Makes a run folder with consistent tables of invented patients, as the study runner leaves it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ import numpy as np
 import pandas as pd
 
 from radiomics_crlm.config import ExperimentConfig, load_endpoints
-from radiomics_crlm.evaluation.calibration import observed_expected
-from radiomics_crlm.evaluation.comparison import compare, count_events
-from radiomics_crlm.evaluation.discrimination import endpoint_pairs
-from radiomics_crlm.evaluation.outcome import outcome_of
-from radiomics_crlm.evaluation.resampling import bootstrap_weights, percentile_estimate, stratified_concordance
+from radiomics_crlm.evaluation.summary import evaluate_predictions
 from radiomics_crlm.provenance.tables import write_table
 
 ENDPOINTS = ("recurrence", "os", "recurrence_24m")
-CLINICAL = ("age_years", "cea_ng_ml", "n_liver_mets", "largest_met_mm", "node_positive_primary", "bilobar", "primary_site")
+CLINICAL = (
+    "age_years",
+    "cea_ng_ml",
+    "n_liver_mets",
+    "largest_met_mm",
+    "node_positive_primary",
+    "bilobar",
+    "primary_site",
+)
 RADIOMICS = tuple(
     f"{aggregate}__{image}_{feature}"
     for aggregate in ("largest", "weighted")
@@ -99,7 +103,9 @@ def _outcomes(rng: np.random.Generator, keys: list[str], signal: np.ndarray) -> 
         months = np.minimum(death, leaving) if endpoint == "os" else first
         kept = n if endpoint == "os" else n - 3
         parts.append(
-            pd.DataFrame({"patient_id": keys, "endpoint": endpoint, "event": event, "months": months.round(1)}).head(kept)
+            pd.DataFrame({"patient_id": keys, "endpoint": endpoint, "event": event, "months": months.round(1)}).head(
+                kept
+            )
         )
     return pd.concat(parts, ignore_index=True)
 
@@ -159,49 +165,23 @@ def _rules(rng: np.random.Generator, keys: list[str], signal: np.ndarray) -> pd.
 def _performance(
     outcomes: pd.DataFrame, predictions: pd.DataFrame, folds: pd.DataFrame, scores: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    metrics: list[dict[str, Any]] = []
-    comparisons: list[dict[str, Any]] = []
-    for endpoint in ENDPOINTS:
-        binary = endpoint == "recurrence_24m"
-        kind, horizon = ("binary", 24.0) if binary else ("time_to_event", None)
-        keys = outcomes.loc[outcomes["endpoint"] == endpoint, "patient_id"].tolist()
-        y = outcome_of(outcomes, endpoint, keys)
-        fold = folds.pivot(index="patient_id", columns="repeat", values="fold").loc[keys].to_numpy()
-        risks: dict[str, np.ndarray] = {}
-        for model in MODELS:
-            own = predictions[(predictions["endpoint"] == endpoint) & (predictions["model"] == model)]
-            risks[model] = own.pivot(index="patient_id", columns="repeat", values="risk").loc[keys].to_numpy()
-            p = own.pivot(index="patient_id", columns="repeat", values="probability_24m").loc[keys].to_numpy()
-            found = observed_expected(y, p, 24.0, bootstrap_weights(len(keys), DRAWS, 1))
-            metrics.append(_metric(endpoint, model, "observed_expected", found, len(keys), count_events(y, 24.0), 24.0, "out_of_fold"))
-        for rule in RULES:
-            values = scores[scores["rule"] == rule].set_index("patient_id").loc[keys, "score"].to_numpy(dtype=float)
-            risks[rule] = np.repeat(values[:, None], REPEATS, axis=1)
-        metric = "auc" if binary else "c_index"
-        for name, risk in risks.items():
-            inside = np.isfinite(risk).all(axis=1)
-            pairs = endpoint_pairs(y[inside], kind, horizon)
-            c = stratified_concordance(pairs, risk[inside], fold[inside])
-            draws = c.replicates(bootstrap_weights(int(inside.sum()), DRAWS, 1))
-            found = percentile_estimate(c.estimate(), draws)
-            metrics.append(_metric(endpoint, name, metric, found, int(inside.sum()), count_events(y[inside], horizon), horizon, "within_fold"))
-        for model, reference in (("combined/ridge", "clinical/ridge"), *((m, r) for m in MODELS for r in RULES)):
-            d = compare(y, risks[model], risks[reference], fold, kind=kind, horizon=horizon, seed=1, draws=DRAWS)
-            comparisons.append({
-                "endpoint": endpoint, "model": model, "reference": reference, "metric": metric, "n": d.n, "events": d.events,
-                "difference": d.difference.value, "lower": d.difference.lower, "upper": d.difference.upper,
-                "p_value": d.p_value, "method": "within_fold",
-            })  # fmt: skip
-    return pd.DataFrame(metrics), pd.DataFrame(comparisons)
-
-
-def _metric(
-    endpoint: str, model: str, metric: str, found: Any, n: int, events: int, horizon: float | None, method: str
-) -> dict[str, Any]:
-    return {
-        "endpoint": endpoint, "model": model, "metric": metric, "estimate": found.value, "lower": found.lower,
-        "upper": found.upper, "n": n, "events": events, "horizon_months": horizon, "method": method,
-    }  # fmt: skip
+    wide = scores.pivot(index="patient_id", columns="rule", values="score")
+    parts = [
+        evaluate_predictions(
+            predictions,
+            outcomes,
+            folds,
+            endpoint=endpoint,
+            horizon=definition.horizon_months,
+            kind=definition.kind,
+            seed=1,
+            draws=DRAWS,
+            rules=wide,
+        )
+        for endpoint, definition in load_endpoints().items()
+        if endpoint in ENDPOINTS
+    ]
+    return pd.concat([m for m, _ in parts], ignore_index=True), pd.concat([c for _, c in parts], ignore_index=True)
 
 
 def _attributions(rng: np.random.Generator, outcomes: pd.DataFrame) -> pd.DataFrame:
@@ -235,24 +215,35 @@ def _exclusions(outcomes: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     rows = []
     for endpoint in ENDPOINTS:
         kept = set(outcomes.loc[outcomes["endpoint"] == endpoint, "patient_id"])
-        rows += [(key, None, endpoint, "endpoint", "outcome_missing", "the outcome is unknown") for key in keys if key not in kept]
+        rows += [
+            (key, None, endpoint, "endpoint", "outcome_missing", "the outcome is unknown")
+            for key in keys
+            if key not in kept
+        ]
     rows += [("QX-0001-ZW", None, None, "ingest", "out_of_range", "a value is out of range")]
     return pd.DataFrame(rows, columns=["patient_id", "timepoint", "endpoint", "stage", "code", "reason"])
 
 
 def _run(config: dict[str, Any], tables: dict[str, pd.DataFrame], keys: list[str]) -> dict[str, Any]:
     outcomes, n = tables["outcomes"], len(keys)
+    definitions = load_endpoints()
     endpoints = {}
     for name in config["endpoints"]:
         own = outcomes[outcomes["endpoint"] == name]
-        excluded = [{"stage": "endpoint", "code": "outcome_missing", "reason": "the outcome is unknown", "n": n - len(own)}]
-        codes = own["event"].value_counts()
+        excluded = [
+            {"stage": "endpoint", "code": "outcome_missing", "reason": "the outcome is unknown", "n": n - len(own)}
+        ]
+        horizon = definitions[name].horizon_months or float("inf")
+        within = own["months"] <= horizon
         endpoints[name] = {
-            "in": n, "excluded": excluded if n > len(own) else [], "out": len(own), "events": int(codes.get(1, 0)),
-            "competing": int(codes.get(2, 0)), "censored": int(codes.get(0, 0)),
-        }  # fmt: skip
+            "in": n,
+            "excluded": excluded if n > len(own) else [],
+            "out": len(own),
+            "events": int(((own["event"] == 1) & within).sum()),
+            "competing": int(((own["event"] == 2) & within).sum()),
+            "censored": int(((own["event"] == 0) & (own["months"] < horizon)).sum()),
+        }
     columns = {"clinical": CLINICAL, "radiomics": RADIOMICS, "combined": CLINICAL + RADIOMICS}
-    definitions = load_endpoints()
     return {
         "experiment": config,
         "endpoints": {name: definitions[name].model_dump(mode="json") for name in config["endpoints"]},
@@ -260,7 +251,9 @@ def _run(config: dict[str, Any], tables: dict[str, pd.DataFrame], keys: list[str
         "flow": {
             "cohort": {
                 "in": n + 1,
-                "excluded": [{"stage": "ingest", "code": "out_of_range", "reason": "QX-0001-ZW: a value is out of range", "n": 1}],
+                "excluded": [
+                    {"stage": "ingest", "code": "out_of_range", "reason": "QX-0001-ZW: a value is out of range", "n": 1}
+                ],
                 "out": n,
             },
             "endpoints": endpoints,
