@@ -1,9 +1,9 @@
 """Radiomic features of the lesions of one scan: the only module that imports pyradiomics.
 
 Values equal those of a plain ``RadiomicsFeatureExtractor.execute`` on the same image and mask, bit for bit. Three
-things make it faster: the diagnostics are off, image and mask are prepared once for all lesions, and only the
-surroundings of a lesion are resampled. Resampling happens on pyradiomics' own grid, from the full mask: a cropped mask
-would break ties of the nearest-neighbour interpolation differently.
+things make it faster: the diagnostics are off, image and mask are prepared once for all lesions, and only a part of the
+image is resampled, on pyradiomics' own grid. The mask is always resampled whole: a crop would break ties of the
+nearest-neighbour interpolation differently. See `_resample` for how the part of the image is chosen.
 """
 
 from __future__ import annotations
@@ -32,8 +32,12 @@ from radiomics_crlm.imaging.volume import Volume, check_same_geometry, to_itk
 
 PREFIX = "lesion__"
 SHAPE_PREFIX = "original_shape_"
-# The influence of a voxel on cubic B-spline coefficients falls by 0.27 per voxel: below double precision after 28.
-_CROP_MARGIN = 32
+# The influence of a voxel on cubic B-spline coefficients falls by 0.27 per voxel: below double precision after 28, and
+# what rounding keeps of it dies out over the voxels after that.
+_CROP_MARGIN = 48
+# Rounding noise of an interpolated value: index error 1e-13 times a gradient of some 1000 grey levels per voxel.
+_NOISE = 1e-8
+_INTEGER_TYPES = (sitk.sitkUInt8, sitk.sitkInt8, sitk.sitkUInt16, sitk.sitkInt16, sitk.sitkUInt32, sitk.sitkInt32)
 # What the engine raises on regions and images that it cannot handle.
 _ENGINE_ERRORS = (
     ArithmeticError,
@@ -154,7 +158,8 @@ class _Scan:
         reason = self._unfit(inside)
         if reason:
             return {"status": "failed", "reason": reason, "flags": ""}
-        image, mask = self._surroundings(box)
+        image, mask = self._part(box)
+        self.extractor.box = box
         try:
             raw = self.extractor.execute(image, mask, label=label)
         except _ENGINE_ERRORS:
@@ -173,15 +178,9 @@ class _Scan:
             return "too_few_voxels"
         return "too_thin" if sum(n > 1 for n in inside.shape) < 2 else ""
 
-    def _surroundings(self, box: tuple[slice, ...]) -> tuple[sitk.Image, sitk.Image]:
-        """The part of the image, and of the mask, that can influence the features of a lesion."""
-        if self.profile.resample_mm is not None:
-            spacing = np.array(self.image.GetSpacing())
-            grid = np.array(self.profile.resample_mm)
-            # an axis that the lesion spans with one voxel keeps its spacing, hence at least 1
-            margin = np.ceil(self.profile.pad_voxels * np.maximum(grid / spacing, 1)).astype(int) + _CROP_MARGIN
-            return _crop(self.image, box, margin), self.mask
-        if self.profile.filtered:  # recursive filters reach across the whole image
+    def _part(self, box: tuple[slice, ...]) -> tuple[sitk.Image, sitk.Image]:
+        """Image and mask, cropped where no voxel further away can matter: own grid, no filter."""
+        if self.profile.resample_mm is not None or self.profile.filtered:
             return self.image, self.mask
         margin = np.array([self.profile.pad_voxels] * 3)
         return _crop(self.image, box, margin), _crop(self.mask, box, margin)
@@ -190,6 +189,7 @@ class _Scan:
 class _Extractor(RadiomicsFeatureExtractor):
     """pyradiomics with image and mask prepared beforehand, and a look at the resampled region."""
 
+    box: tuple[slice, ...] = ()
     thinnest = 0
 
     def loadImage(  # noqa: N802  (overrides the engine's method)
@@ -198,10 +198,33 @@ class _Extractor(RadiomicsFeatureExtractor):
         """Resample as the engine does; type, labels and normalisation of the inputs are settled already."""
         del general_info
         if settings["resampledPixelSpacing"] is not None:
-            image, mask = imageoperations.resampleImage(image, mask, **settings)
+            image, mask = _resample(image, mask, self.box, settings)
         inside = np.argwhere(sitk.GetArrayViewFromImage(mask) == settings["label"])
         self.thinnest = int((inside.max(axis=0) - inside.min(axis=0)).min()) + 1 if len(inside) else 0
         return image, mask
+
+
+def _resample(
+    image: sitk.Image, mask: sitk.Image, box: tuple[slice, ...], settings: Mapping[str, Any]
+) -> tuple[sitk.Image, sitk.Image]:
+    """Resample the surroundings of a lesion to the very values that the whole image would give.
+
+    A crop on all sides moves the origin of the index space, which changes interpolated values by rounding noise of
+    about 1e-13. The engine truncates integer images after interpolation, so the noise is without effect unless a value
+    comes to lie on an integer (grid points on sample points, constant regions); that is checked. In that case, and for
+    images in floating point, only the far ends are cropped, which keeps the origin.
+    """
+    spacing, grid = np.array(image.GetSpacing()), np.array(settings["resampledPixelSpacing"])
+    # an axis that the lesion spans with one voxel keeps its spacing, hence at least 1
+    margin = np.ceil(settings["padDistance"] * np.maximum(grid / spacing, 1)).astype(int) + _CROP_MARGIN
+    near = _crop(image, box, margin)
+    if near.GetPixelID() in _INTEGER_TYPES:
+        exact, found = imageoperations.resampleImage(sitk.Cast(near, sitk.sitkFloat64), mask, **settings)
+        values = sitk.GetArrayViewFromImage(exact)
+        if np.abs(values - np.rint(values)).min() > _NOISE:
+            return sitk.Clamp(exact, near.GetPixelID()), found  # truncates, within the range of the type
+    far = tuple(slice(0, s.stop) for s in box)
+    return imageoperations.resampleImage(_crop(image, far, margin), mask, **settings)
 
 
 def _extractor(profile: Profile) -> _Extractor:
