@@ -53,7 +53,9 @@ def read_volume(path: Path, *, case: str, max_voxels: int = MAX_VOXELS) -> Volum
         folders also the codes of `radiomics_crlm.imaging.dicom.read_series`.
     """
     if path.is_dir():
-        return read_series(path, case=case, max_voxels=max_voxels)
+        series = read_series(path, case=case, max_voxels=max_voxels)
+        check_finite(series, case)
+        return series
     if not path.is_file():
         raise CaseError("missing_file", "the image file does not exist", where=case)
     if not path.name.lower().endswith(FORMATS):

@@ -97,6 +97,14 @@ def test_padding_below_air_is_clipped_in_ct_only(tmp_path: Path) -> None:
     assert set(volume.array.ravel()) == {-976}
 
 
+def test_rescale_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    slices = make_slices(3)
+    slices[1].RescaleSlope = float("nan")
+    with pytest.raises(CaseError, match="24 voxels") as caught:
+        read_volume(save(tmp_path / "s", slices), case="P1")
+    assert caught.value.code == "non_finite_voxels"
+
+
 def test_localizers_and_other_objects_are_passed_over(tmp_path: Path) -> None:
     slices = make_slices(4)
     scout = make_slices(1)[0]
