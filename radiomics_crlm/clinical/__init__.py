@@ -44,7 +44,7 @@ def inputs_of(rule_id: str) -> tuple[str, ...]:
 
 
 def prediction_inputs(rule_id: str) -> dict[str, str]:
-    """For every input of a rule whether it is known ``preoperative`` or only ``postoperative``, for the leak guard.
+    """When every input of a rule becomes known at the earliest, for the leak guard (``schema.refuse_later``).
 
     Raises
     ------

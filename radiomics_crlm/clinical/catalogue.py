@@ -14,6 +14,7 @@ from radiomics_crlm.clinical.conditions import Condition, parse
 from radiomics_crlm.clinical.vocabulary import vocabulary
 from radiomics_crlm.errors import ConfigError
 from radiomics_crlm.resources import resource
+from radiomics_crlm.schema import AVAILABILITY
 
 _FILES = (
     "timing",
@@ -86,7 +87,7 @@ class RuleDescription:
 
     ``points`` and ``groups`` are lines of text with their bounds; ``bounds`` is the range of the score;
     ``discrimination`` holds lines ``endpoint: metric value (source)`` from external data; ``available_at`` is
-    ``postoperative`` as soon as one input is known only after the operation.
+    the moment at which the last of its inputs becomes known (of needed, fallback and optional ones).
     """
 
     id: str
@@ -190,7 +191,7 @@ def _discrimination() -> Mapping[str, tuple[str, ...]]:
 
 
 def inputs_with_time(chosen: Rule) -> dict[str, str]:
-    """When each input of a rule is known: ``preoperative`` or ``postoperative``."""
+    """When each input of a rule becomes known, at the earliest."""
     return {name: vocabulary()[name].available_at for name in chosen.all_inputs}
 
 
@@ -222,7 +223,7 @@ def describe(rule_id: str) -> RuleDescription:
         sources=tuple(_sources()[key] for key in chosen.sources),
         discrimination=_discrimination().get(rule_id, ()),
         notes=chosen.notes,
-        available_at="postoperative" if "postoperative" in known.values() else "preoperative",
+        available_at=max(known.values(), key=AVAILABILITY.index),
     )
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from radiomics_crlm.clinical.vocabulary import InputSpec
 from radiomics_crlm.errors import ConfigError
+from radiomics_crlm.schema import ColumnSpec
 
 # A ratio that meets a bound exactly (350 mL for 70 kg is 0.5 %) counts as on the bound despite binary floating point.
 TOLERANCE = 1e-9
@@ -81,7 +81,7 @@ def parse_bounds(text: str) -> tuple[tuple[str, float], ...]:
     raise ConfigError("not a bound", expected="a comparison like '> 50' or an interval like '(0, 12]'", got=text)
 
 
-def parse(spec: InputSpec, raw: Any) -> Condition:
+def parse(spec: ColumnSpec, raw: Any) -> Condition:
     """Condition on one input from its form in a rule file.
 
     Raises

@@ -13,7 +13,7 @@ import numpy as np
 
 from radiomics_crlm.clinical.catalogue import Rule
 from radiomics_crlm.clinical.conditions import compare
-from radiomics_crlm.clinical.vocabulary import vocabulary
+from radiomics_crlm.clinical.vocabulary import requirement, vocabulary
 
 DAYS_PER_MONTH = 30.4375
 
@@ -112,7 +112,7 @@ def prepare(rule: Rule, encoded: Encoded) -> Prepared:
             reasons[both] = f"{first} contradicts {second}"
     for name in reversed(names):
         if name in encoded.refused:
-            reasons[encoded.refused[name]] = vocabulary()[name].requirement
+            reasons[encoded.refused[name]] = requirement(vocabulary()[name])
     own = rule.inputs + rule.fallbacks
     for target, sources, settle in _DERIVATIONS:
         if target in rule.inputs and all(source in own for source in sources):

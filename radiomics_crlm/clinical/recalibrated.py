@@ -73,7 +73,7 @@ def recalibrated(rule: Rule, facts: Facts) -> RuleResult:
     design, missing = [1.0], []
     for item, raw in zip(additive.items(score.id), score.body["items"], strict=True):
         terms = raw["term"]
-        if item.unknown(columns) and any(mask[0] for mask in item.unknown(columns).values()):
+        if any(mask[0] for mask in item.unknown(columns).values()):
             missing += terms
             continue
         points = float(item.span(columns)[0][0])

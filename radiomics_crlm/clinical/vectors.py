@@ -70,7 +70,9 @@ def _compare_row(number: int, row: Mapping[str, str]) -> list[Disagreement]:
         inputs, expected = json.loads(row["inputs"]), json.loads(row["expected"])
         tolerance = float(row["tolerance"])
     except ValueError as error:
-        raise InputError("a worked example is not readable", where=f"row {number}", expected="JSON objects") from error
+        raise _unreadable(number) from error
+    if not isinstance(inputs, dict) or not isinstance(expected, dict):
+        raise _unreadable(number)
     if row["rule_id"] not in rules():
         return [Disagreement(row["vector_id"], "rule_id", row["rule_id"], None)]
     got = evaluate(row["rule_id"], inputs).as_dict()
@@ -79,6 +81,10 @@ def _compare_row(number: int, row: Mapping[str, str]) -> list[Disagreement]:
         for key, wanted in expected.items()
         if not _agrees(wanted, got.get(key), tolerance)
     ]
+
+
+def _unreadable(number: int) -> InputError:
+    return InputError("a worked example is not readable", where=f"row {number}", expected="JSON objects and a number")
 
 
 def _agrees(wanted: Any, got: Any, tolerance: float) -> bool:

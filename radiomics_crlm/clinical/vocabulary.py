@@ -7,17 +7,16 @@ allowed values, a date as its proleptic ordinal day, unknown as NaN. One code pa
 from __future__ import annotations
 
 import datetime
-import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
-from radiomics_crlm.resources import resource
+from radiomics_crlm.schema import ColumnSpec, load_schema
 
+# Metastases may be found before the primary: a negative interval is 0. The missing code -999 is out of range instead.
+_CLIPPED = "dfi_months"
 _YES_NO = {"true": 1.0, "1": 1.0, "false": 0.0, "0": 0.0}
 
 
@@ -25,47 +24,17 @@ class _RefusedError(ValueError):
     """A cell that does not fit its input."""
 
 
-@dataclass(frozen=True)
-class InputSpec:
-    """Type, unit and allowed values of one canonical input."""
-
-    name: str
-    type: str
-    available_at: str
-    text: str
-    unit: str = ""
-    range: tuple[float, float] | None = None
-    allowed: tuple[str, ...] = ()
-    clip_from: float | None = None
-
-    @property
-    def requirement(self) -> str:
-        """What a cell must be, without saying what it was."""
-        if self.type == "bool":
-            return f"{self.name} must be yes or no"
-        if self.type == "enum":
-            return f"{self.name} must be one of {', '.join(self.allowed)}"
-        if self.type == "date":
-            return f"{self.name} must be an ISO 8601 date"
-        lower, upper = self.range or (-np.inf, np.inf)
-        kind = "a whole number" if self.type == "int" else "a number"
-        return f"{self.name} must be {kind} within {lower:g} to {upper:g}"
+def vocabulary() -> Mapping[str, ColumnSpec]:
+    """All canonical inputs by name: the columns of the ``clinical`` table."""
+    return load_schema("clinical").columns
 
 
-@functools.cache
-def vocabulary() -> Mapping[str, InputSpec]:
-    """All canonical inputs, by name."""
-    raw = yaml.safe_load(resource("clinical/data/inputs.yaml").read_text(encoding="utf-8"))
-    return {name: _spec(name, entry) for name, entry in raw.items()}
+def requirement(spec: ColumnSpec) -> str:
+    """What a cell of an input must be, without saying what it was."""
+    return f"{spec.name} must be {spec.rule()}"
 
 
-def _spec(name: str, entry: dict[str, Any]) -> InputSpec:
-    span = entry.pop("range", None)
-    allowed = tuple(entry.pop("allowed", ()))
-    return InputSpec(name=name, range=None if span is None else (span[0], span[1]), allowed=allowed, **entry)
-
-
-def encode(spec: InputSpec, cells: Sequence[Any] | pd.Series) -> tuple[np.ndarray, np.ndarray]:
+def encode(spec: ColumnSpec, cells: Sequence[Any] | pd.Series) -> tuple[np.ndarray, np.ndarray]:
     """Cells of one input as floats, and which of them are refused.
 
     Parameters
@@ -80,24 +49,35 @@ def encode(spec: InputSpec, cells: Sequence[Any] | pd.Series) -> tuple[np.ndarra
     codes, refused
         Float array (NaN unknown or refused) and boolean array, one entry per patient.
     """
-    if isinstance(cells, pd.Series):
-        if pd.api.types.is_numeric_dtype(cells.dtype) or pd.api.types.is_bool_dtype(cells.dtype):
-            return _checked(spec, cells.to_numpy(dtype=float, na_value=np.nan))
-        if pd.api.types.is_hashable(next(iter(cells), None)) and spec.type in ("enum", "bool", "date"):
-            return _encode_distinct(spec, cells)
-    return _encode_each(spec, list(cells))
+    if not isinstance(cells, pd.Series):
+        return _encode_each(spec, cells)
+    is_bool = pd.api.types.is_bool_dtype(cells.dtype)
+    if spec.type == "bool" if is_bool else spec.type in ("float", "int", "bool") and _is_numeric(cells):
+        return _finite(spec, cells.to_numpy(dtype=float, na_value=np.nan))
+    # Equal cells of another kind (1 and true) are one cell to factorize, which a number must not accept.
+    return _encode_each(spec, list(cells)) if spec.type in ("float", "int") else _encode_distinct(spec, cells)
 
 
-def _encode_distinct(spec: InputSpec, cells: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+def _is_numeric(cells: pd.Series) -> bool:
+    return pd.api.types.is_any_real_numeric_dtype(cells.dtype)
+
+
+def _finite(spec: ColumnSpec, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    infinite = np.isinf(codes)
+    codes, refused = _checked(spec, np.where(infinite, np.nan, codes))
+    return codes, refused | infinite
+
+
+def _encode_distinct(spec: ColumnSpec, cells: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     try:
         position, distinct = pd.factorize(cells)
-    except TypeError:  # an unhashable cell further down
+    except TypeError:  # a cell that cannot be hashed, such as a list
         return _encode_each(spec, list(cells))
     codes, refused = _encode_each(spec, list(distinct))
     return np.append(codes, np.nan)[position], np.append(refused, False)[position]
 
 
-def _encode_each(spec: InputSpec, cells: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+def _encode_each(spec: ColumnSpec, cells: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
     codes = np.full(len(cells), np.nan)
     unreadable = np.zeros(len(cells), dtype=bool)
     for row, cell in enumerate(cells):
@@ -109,17 +89,17 @@ def _encode_each(spec: InputSpec, cells: Sequence[Any]) -> tuple[np.ndarray, np.
     return codes, refused | unreadable
 
 
-def _checked(spec: InputSpec, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _checked(spec: ColumnSpec, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     known = ~np.isnan(codes)
     fits = np.ones(len(codes), dtype=bool)
     if spec.type == "bool":
         fits = np.isin(codes, (0.0, 1.0))
     elif spec.type == "enum":
         fits = np.isin(codes, range(len(spec.allowed)))
-    elif spec.range is not None:
-        lower, upper = spec.range
-        fits = (codes >= (lower if spec.clip_from is None else spec.clip_from)) & (codes <= upper)
-        codes = np.maximum(codes, lower) if spec.clip_from is not None else codes
+    elif spec.min is not None and spec.max is not None:
+        if spec.name == _CLIPPED:
+            codes = np.where((codes < spec.min) & (codes >= -spec.max), spec.min, codes)
+        fits = (codes >= spec.min) & (codes <= spec.max)
     if spec.type == "int":
         fits &= codes == np.round(codes)
     refused = known & ~fits
@@ -130,7 +110,7 @@ def _is_null(cell: Any) -> bool:
     return cell is None or (pd.api.types.is_scalar(cell) and bool(pd.isna(cell)))
 
 
-def _read_number(spec: InputSpec, cell: Any) -> float:
+def _read_number(spec: ColumnSpec, cell: Any) -> float:
     if _is_null(cell):
         return np.nan
     if isinstance(cell, (bool, np.bool_)) or not isinstance(cell, (int, float, np.number, str)):
@@ -144,7 +124,7 @@ def _read_number(spec: InputSpec, cell: Any) -> float:
     return number
 
 
-def _read_yes_no(spec: InputSpec, cell: Any) -> float:
+def _read_yes_no(spec: ColumnSpec, cell: Any) -> float:
     if isinstance(cell, str):
         if cell.strip().casefold() not in _YES_NO:
             raise _RefusedError(spec.name)
@@ -152,7 +132,7 @@ def _read_yes_no(spec: InputSpec, cell: Any) -> float:
     return float(cell) if isinstance(cell, (bool, np.bool_)) else _read_number(spec, cell)
 
 
-def _read_category(spec: InputSpec, cell: Any) -> float:
+def _read_category(spec: ColumnSpec, cell: Any) -> float:
     if _is_null(cell):
         return np.nan
     if not isinstance(cell, str) or cell.strip() not in spec.allowed:
@@ -160,7 +140,7 @@ def _read_category(spec: InputSpec, cell: Any) -> float:
     return float(spec.allowed.index(cell.strip()))
 
 
-def _read_date(spec: InputSpec, cell: Any) -> float:
+def _read_date(spec: ColumnSpec, cell: Any) -> float:
     if _is_null(cell):
         return np.nan
     if isinstance(cell, str):
@@ -184,7 +164,7 @@ _READERS = {
 }
 
 
-def decode(spec: InputSpec, code: float) -> Any:
+def decode(spec: ColumnSpec, code: float) -> Any:
     """The value behind a code: bool, category name, date or number; None if unknown."""
     if np.isnan(code):
         return None
