@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from radiomics_crlm.errors import ConfigError
 from radiomics_crlm.evaluation.discrimination import agreement, endpoint_pairs
-from radiomics_crlm.evaluation.outcome import Floats, Outcome
+from radiomics_crlm.evaluation.outcome import Floats, Outcome, check_outcome
 from radiomics_crlm.modelling.audit import FitAudit
 from radiomics_crlm.modelling.checks import (
     Ints,
@@ -107,11 +107,7 @@ def nested_cv(
         If a fit would see a patient of its outer test fold.
     """
     at = horizon if recipe.kind == "binary" else None
-    candidates(recipe, at)
-    if inner_folds < 2:
-        raise ConfigError("too few inner folds", where=recipe.name, expected=">= 2", got=str(inner_folds))
-    check_table(X, recipe)
-    outcome = align_outcome(y, X.index)
+    outcome = _check_request(X, y, recipe, at, inner_folds)
     wide = fold_matrix(folds, X.index)
     check_events(outcome, wide, kind=recipe.kind, horizon=at, min_events=min_events, where=f"{endpoint}, {recipe.name}")
     table = X[[column.name for column in recipe.columns]]
@@ -138,20 +134,11 @@ def fit_final(
     Parameters and refusals as in :func:`nested_cv`.
     """
     at = horizon if recipe.kind == "binary" else None
-    check_table(X, recipe)
-    outcome = align_outcome(y, X.index)
-    one_group = pd.DataFrame({0: draw_inner_folds(stratum(outcome, at), 2, np.random.default_rng(seed))}, index=X.index)
-    check_events(
-        outcome,
-        one_group,
-        kind=recipe.kind,
-        horizon=at,
-        min_events=max(1, min_events // 2),
-        where=f"{endpoint}, {recipe.name}",
-    )
+    outcome = _check_request(X, y, recipe, at, inner_folds)
+    check_outcome(outcome, horizon=at, min_events=min_events, where=f"{endpoint}, {recipe.name}")
     with threadpool_limits(1):
-        generator = np.random.default_rng([seed, 1])
-        return _tune_and_fit(X, outcome, recipe, at, inner_folds, generator, FitAudit(pd.Index([])))[0]
+        generator, nothing_sealed = np.random.default_rng(seed), FitAudit(pd.Index([]))
+        return _tune_and_fit(X, outcome, recipe, at, inner_folds, generator, nothing_sealed)[0]
 
 
 def pipeline_risk(pipeline: Pipeline, X: pd.DataFrame) -> Floats:
@@ -167,6 +154,17 @@ def pipeline_probability(pipeline: Pipeline, X: pd.DataFrame, months: tuple[floa
 def training_rows(assigned: Ints, fold: int) -> Ints:
     """Positions of the rows that are fitted when ``fold`` is tested."""
     return np.flatnonzero(assigned != fold)
+
+
+def _check_request(
+    X: pd.DataFrame, y: Outcome | pd.DataFrame, recipe: Recipe, horizon: float | None, inner_folds: int
+) -> Outcome:  # fmt: skip
+    """Outcomes in the order of the table, after the checks that both kinds of training share."""
+    candidates(recipe, horizon)
+    if inner_folds < 2:
+        raise ConfigError("too few inner folds", where=recipe.name, expected=">= 2", got=str(inner_folds))
+    check_table(X, recipe)
+    return align_outcome(y, X.index)
 
 
 def _outer_fold(

@@ -123,7 +123,7 @@ def test_aalen_johansen_equals_lifelines() -> None:
 
 
 def test_aalen_johansen_variance_equals_lifelines() -> None:
-    """Read back from the limits, which lifelines transforms in another way; fewer data sets because its loop is slow."""
+    """Read back from the limits, which lifelines transforms otherwise; fewer data sets because its loop is slow."""
     for seed in range(20):
         y, _ = _draw(seed, competing=True, ties=False)
         y = y[:30]
