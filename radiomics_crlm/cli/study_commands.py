@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from radiomics_crlm.cli.screen import Screen
+from radiomics_crlm.errors import ConfigError
+from radiomics_crlm.resources import resource
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from radiomics_crlm.study.run import StudyResult
 
 EXIT_PARTIAL = 4
 
@@ -59,19 +66,124 @@ def run_command(
         mlflow_uri=mlflow_uri,
         progress=screen.progress,
     )
-    _report(screen, result)
-    if result.excluded:
-        raise typer.Exit(EXIT_PARTIAL if result.failed else 0)
+    report(screen, result)
+    if result.left_out:
+        raise typer.Exit(EXIT_PARTIAL)
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = Path("out/demo"),
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for the results; an earlier demo there is replaced.")
+    ] = Path("out/demo"),
     jobs: Jobs = default_jobs(),
 ) -> None:
     """Watch a whole study on simulated patients, and score a new cohort with what it learned."""
     from radiomics_crlm.study.demo import run_demo
 
     screen = Screen()
-    result, scores = run_demo(find_experiment(Path("demo")), out=out, jobs=jobs, progress=screen.progress)
-    _report(screen, result)
-    screen.line(f"scores:       {scores}")
+    shown = run_demo(find_experiment(Path("demo")), out=out, jobs=jobs, progress=screen.progress)
+    report(screen, shown.study)
+    screen.line(f"scores:        {shown.scores} ({shown.scored} patients scored, {shown.abstained} abstained)")
+
+
+def train(
+    experiment: Experiment, out: Out, data: Data = None, jobs: Jobs = default_jobs(), allow_leak: AllowLeak = False
+) -> None:
+    """Only train: cohort, features, rules, models, SHAP and bundles."""
+    from radiomics_crlm.study.run import start_study
+
+    screen = Screen()
+    start_study(
+        find_experiment(experiment), out=out, data=data, jobs=jobs, allow_leak=allow_leak, progress=screen.progress
+    )
+    screen.stop()
+    screen.line(f"trained: {out}; next: crlm evaluate {out}")
+
+
+def evaluate(run: RunFolder) -> None:
+    """Compute metrics, intervals and paired differences of a trained study again."""
+    from radiomics_crlm.study.evaluate import evaluate_study
+
+    screen = Screen()
+    metrics, _ = evaluate_study(run, progress=screen.progress)
+    screen.stop()
+    _show_metrics(screen, metrics)
+
+
+def explain(run: RunFolder, top: Annotated[int, typer.Option(min=1, help="Inputs to show per model.")] = 15) -> None:
+    """Show which inputs the delivered models rely on (mean absolute SHAP value, out of fold)."""
+    from radiomics_crlm.explanation import global_importance
+    from radiomics_crlm.provenance.tables import read_table
+
+    screen = Screen()
+    importance = global_importance(read_table(run / "tables" / "attributions.parquet", "attributions"))
+    for (endpoint, model), rows in importance.groupby(["endpoint", "model"], sort=False):
+        screen.table(
+            f"{endpoint}: {model}",
+            ("input", "mean |SHAP|"),
+            [(row.feature, f"{row.importance:.3f}") for row in rows.head(top).itertuples(index=False)],
+        )
+
+
+def card(run: RunFolder) -> None:
+    """Write the model card of an evaluated study again."""
+    from radiomics_crlm.report.card import write_card
+
+    Screen().line(f"card: {write_card(run)}")
+
+
+def find_experiment(named: Path) -> Path:
+    """An experiment file, or a shipped experiment by its name.
+
+    Raises
+    ------
+    ConfigError
+        If there is neither.
+    """
+    if named.is_file():
+        return named
+    shipped = resource("experiments")
+    candidate = shipped / f"{named}.yaml"
+    if len(named.parts) == 1 and candidate.is_file():
+        return candidate
+    raise ConfigError(
+        "there is no such experiment",
+        expected="a file, or one of " + ", ".join(sorted(p.stem for p in shipped.glob("*.yaml"))),
+        got=str(named),
+    )
+
+
+def report(screen: Screen, result: StudyResult) -> None:
+    """Say what a finished study found and where everything is."""
+    from radiomics_crlm.provenance.tables import read_table
+
+    screen.stop()
+    _show_metrics(screen, read_table(result.out / "tables" / "metrics.parquet", "metrics"))
+    account = result.flow["cohort"]
+    screen.line(f"patients:      {account['in']} in, {account['out']} in the study; rows left out: {result.left_out}")
+    if result.leak_admitted:
+        screen.line("LEAK: predictors that are known only later were let in; the card says which", style="bold red")
+    screen.line(f"card:          {result.card}")
+    screen.line(f"MLflow store:  {result.tracking_uri}")
+    for name, bundle in result.bundles.items():
+        screen.line(f"bundle:        {bundle} ({name})")
+
+
+def _show_metrics(screen: Screen, metrics: pd.DataFrame) -> None:
+    shown = metrics[metrics["metric"].isin(("auc", "c_index"))]
+    screen.table(
+        "discrimination within folds, 95 % interval",
+        ("endpoint", "model or score", "metric", "estimate", "interval", "n", "events"),
+        [
+            (
+                m.endpoint,
+                m.model,
+                m.metric,
+                f"{m.estimate:.3f}",
+                f"{m.lower:.3f} to {m.upper:.3f}",
+                str(m.n),
+                str(m.events),
+            )
+            for m in shown.itertuples(index=False)
+        ],
+    )

@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedKFold
 
 from radiomics_crlm.errors import InputError
 
+NOT_IN_ENDPOINT = "-"
 
-def outcome_strata(patient_ids: list[str], outcomes: Mapping[str, pd.DataFrame], *, folds: int) -> pd.Series:
-    """One stratum per patient: the joint event status over all endpoints.
 
-    Strata with fewer than ``folds`` patients are merged with the commonest one, so that every fold can hold every
-    stratum.
-    """
+def outcome_status(patient_ids: Sequence[str], outcomes: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Event status per patient (index) and endpoint, by which folds are balanced; ``-`` where the endpoint has no row."""
     status = pd.DataFrame(index=pd.Index(patient_ids, name="patient_id"))
     for name, table in outcomes.items():
-        status[name] = table.set_index("patient_id")["event"].astype(str).reindex(status.index).fillna("-")
-    stratum = status.agg("".join, axis=1) if len(status.columns) else pd.Series("", index=status.index)
-    counts = stratum.value_counts()
-    commonest = sorted(counts[counts == counts.max()].index)[0]
-    return stratum.where(stratum.map(counts) >= folds, commonest)
+        known = table.set_index("patient_id")["event"].astype(str)
+        status[name] = known.reindex(status.index).fillna(NOT_IN_ENDPOINT)
+    return status
 
 
-def draw_folds(stratum: pd.Series, *, folds: int, repeats: int, seed: int) -> pd.DataFrame:
+def draw_folds(status: pd.DataFrame, *, folds: int, repeats: int, seed: int) -> pd.DataFrame:
     """Outer fold of each patient in each repeat (schema ``folds``).
+
+    Systematic sampling: patients are sorted by status (the endpoint with the fewest events first, ties at random) and
+    dealt to the folds in turn. Fold sizes differ by at most one, and so does the number of patients of each status of
+    that endpoint; the other endpoints are balanced within its classes.
 
     Parameters
     ----------
-    stratum
-        Stratum per patient, indexed by patient key. The order of the rows does not matter.
+    status
+        Event status per patient (index) and endpoint (columns). The order of the rows does not matter.
     folds, repeats, seed
         Number of folds, of repeats, and the seed.
 
@@ -41,18 +40,24 @@ def draw_folds(stratum: pd.Series, *, folds: int, repeats: int, seed: int) -> pd
     InputError
         If there are fewer patients than folds, or a key stands there twice.
     """
-    if stratum.index.has_duplicates:
+    if status.index.has_duplicates:
         raise InputError("a patient stands twice in the list to be split", expected="unique patient keys")
-    if len(stratum) < folds:
-        raise InputError(
-            "too few patients for the design", expected=f"at least {folds}", got=f"{len(stratum)} patients"
-        )
-    ordered = stratum.sort_index()
+    if len(status) < folds:
+        raise InputError("too few patients for the design", expected=f"at least {folds}", got=f"{len(status)} patients")
+    ordered = status.sort_index()
+    scarcest = sorted(ordered.columns, key=lambda name: (_rarest(ordered[name]), name))
+    codes = [pd.factorize(ordered[name], sort=True)[0] for name in scarcest]
     parts = []
     for repeat in range(repeats):
-        splitter = StratifiedKFold(folds, shuffle=True, random_state=np.random.RandomState([seed, repeat]))
+        generator = np.random.default_rng([seed, repeat])
+        # lexsort takes its last key first.
+        order = np.lexsort([generator.random(len(ordered)), *reversed(codes)])
         fold = np.empty(len(ordered), dtype=np.int64)
-        for number, (_, test) in enumerate(splitter.split(ordered.index, ordered.to_numpy())):
-            fold[test] = number
+        fold[order] = generator.permutation(folds)[np.arange(len(ordered)) % folds]
         parts.append(pd.DataFrame({"patient_id": ordered.index, "repeat": repeat, "fold": fold}))
     return pd.concat(parts, ignore_index=True)
+
+
+def _rarest(column: pd.Series) -> int:
+    """Patients with the event, or without it, whichever are fewer."""
+    return min(int((column == "1").sum()), int((~column.isin(("1", NOT_IN_ENDPOINT))).sum()))

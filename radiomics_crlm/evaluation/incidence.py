@@ -101,7 +101,7 @@ def aalen_johansen(event: npt.NDArray[Any], months: npt.NDArray[Any]) -> Curve:
     before = np.concatenate(([1.0], survival[:-1]))
     incidence = np.cumsum(before * hazard)
     deviation = np.sqrt(_incidence_variance(table, both, before, incidence))
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         spread = Z95 * deviation / (incidence * np.abs(np.log(incidence)))
         lower, upper = incidence ** np.exp(spread), incidence ** np.exp(-spread)
     lower, upper = _settle(incidence, lower, upper)

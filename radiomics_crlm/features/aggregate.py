@@ -47,7 +47,8 @@ def aggregate_patients(
     """
     key = [*SCAN_KEY, "lesion"]
     left = lesions[[*key, "volume_ml", "longest_axial_mm"]]
-    merged = left.merge(features_lesion, on=key, how="outer", indicator=True, sort=False, validate="one_to_one")
+    # The copy gathers hundreds of single-column blocks, which a merge would otherwise handle one by one.
+    merged = left.merge(features_lesion.copy(), on=key, how="outer", indicator=True, sort=False, validate="one_to_one")
     unmatched = int((merged["_merge"] != "both").sum())
     if unmatched:
         raise InputError("lesions and features_lesion do not hold the same lesions", got=f"{unmatched} unmatched")

@@ -91,7 +91,11 @@ class Tracker:
         if dataset is not None:
             profile = f'{{"num_rows": {dataset.rows}, "num_columns": {dataset.columns}}}'
             entity = Dataset(
-                name=dataset.name, digest=dataset.digest[:_DIGEST_LENGTH], source_type="local", source="{}", profile=profile
+                name=dataset.name,
+                digest=dataset.digest[:_DIGEST_LENGTH],
+                source_type="local",
+                source="{}",
+                profile=profile,
             )
             self._client.log_inputs(run, [DatasetInput(entity, tags=[InputTag("mlflow.data.context", "training")])])
         for path in files:

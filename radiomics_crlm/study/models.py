@@ -13,7 +13,8 @@ from radiomics_crlm.config import EndpointConfig, ExperimentConfig, LearnerName
 from radiomics_crlm.explanation import out_of_fold_attributions
 from radiomics_crlm.modelling.columns import ColumnSpec
 from radiomics_crlm.modelling.design import Predictors, build_predictors
-from radiomics_crlm.modelling.train import CvResult, Recipe, fit_final, nested_cv
+from radiomics_crlm.modelling.recipe import Recipe
+from radiomics_crlm.modelling.train import fit_final, nested_cv
 from radiomics_crlm.schema import refuse_later
 from radiomics_crlm.study.prepare import Prepared, Progress
 
@@ -67,7 +68,12 @@ def plan_models(experiment: ExperimentConfig, prepared: Prepared, *, allow_leak:
                 never={c for c in (endpoint.event, endpoint.months, endpoint.competing) if c is not None},
             )
             plans += [
-                Plan(name, f"{set_name}/{learner}", predictors, _recipe(set_name, predictors, endpoint, learner, experiment))
+                Plan(
+                    name,
+                    f"{set_name}/{learner}",
+                    predictors,
+                    _recipe(set_name, predictors, endpoint, learner, experiment),
+                )
                 for learner in experiment.learners
             ]
     return tuple(plans)
@@ -91,7 +97,11 @@ def _rows_of(prepared: Prepared, endpoint: str) -> pd.DataFrame:
 
 
 def _recipe(
-    feature_set: str, predictors: Predictors, endpoint: EndpointConfig, learner: LearnerName, experiment: ExperimentConfig
+    feature_set: str,
+    predictors: Predictors,
+    endpoint: EndpointConfig,
+    learner: LearnerName,
+    experiment: ExperimentConfig,
 ) -> Recipe:
     has_radiomics = any(spec.source == "radiomics" for spec in predictors.inputs)
     columns = tuple(
@@ -100,7 +110,8 @@ def _recipe(
             spec.kind,
             categories=spec.categories,
             log=spec.log,
-            # Beside many radiomic columns the few clinical ones always stay: the question is what radiomics adds to them.
+            # Beside many radiomic columns the few clinical ones always stay: the question is what radiomics adds to
+            # them.
             keep=has_radiomics and spec.source == "clinical",
         )
         for spec in predictors.inputs

@@ -12,7 +12,7 @@ from radiomics_crlm import clinical as rule_engine
 from radiomics_crlm.cohort.clinical import Cohort, read_cohort_folder
 from radiomics_crlm.cohort.endpoints import build_outcome
 from radiomics_crlm.cohort.exclusions import Exclusion
-from radiomics_crlm.cohort.splits import draw_folds, outcome_strata
+from radiomics_crlm.cohort.splits import draw_folds, outcome_status
 from radiomics_crlm.cohort.tcia import read_tcia_clinical
 from radiomics_crlm.config import (
     EndpointConfig,
@@ -25,7 +25,7 @@ from radiomics_crlm.config import (
 )
 from radiomics_crlm.errors import ConfigError, InputError
 from radiomics_crlm.features.aggregate import aggregate_patients
-from radiomics_crlm.features.extract import ExtractionResult, extract_cohort
+from radiomics_crlm.features.batch import ExtractionResult, extract_cohort
 from radiomics_crlm.features.profiles import Profile, load_profiles
 from radiomics_crlm.modelling.design import availability, choose_scans, scan_selection
 from radiomics_crlm.phantom.cohort import simulate_cohort
@@ -86,9 +86,7 @@ def choose_endpoints(experiment: ExperimentConfig) -> dict[str, EndpointConfig]:
     """
     known = load_endpoints()
     if unknown := [name for name in experiment.endpoints if name not in known]:
-        raise ConfigError(
-            "unknown endpoints", where=experiment.name, expected=", ".join(known), got=", ".join(unknown)
-        )
+        raise ConfigError("unknown endpoints", where=experiment.name, expected=", ".join(known), got=", ".join(unknown))
     return {name: known[name] for name in experiment.endpoints}
 
 
@@ -108,9 +106,7 @@ def extract_features(
     return result, aggregate_patients(result.features_lesion, result.lesions, result.anatomy)
 
 
-def prepare(
-    experiment: ExperimentConfig, *, data: Path | None, out: Path, jobs: int, progress: Progress
-) -> Prepared:
+def prepare(experiment: ExperimentConfig, *, data: Path | None, out: Path, jobs: int, progress: Progress) -> Prepared:
     """Run all stages up to the folds.
 
     Raises
@@ -125,7 +121,7 @@ def prepare(
     if features is None and cohort.imaging is not None:
         profiles = load_profiles().for_scans(experiment.profiles)
         extraction, features = extract_features(cohort, profiles=profiles, jobs=jobs, progress=progress)
-        exclusions += _extraction_exclusions(extraction.exclusions)
+        exclusions += extraction_exclusions(extraction.exclusions)
     progress("rules", 0, 1)
     rules = rule_engine.evaluate_table(cohort.clinical, experiment.rules)
     progress("rules", 1, 1)
@@ -136,7 +132,7 @@ def prepare(
         outcomes[name] = table
         exclusions += [*outcome.exclusions, *scanless]
     design = experiment.design
-    strata = outcome_strata(cohort.clinical["patient_id"].tolist(), outcomes, folds=design.outer_folds)
+    status = outcome_status(cohort.clinical["patient_id"].tolist(), outcomes)
     return Prepared(
         cohort=cohort,
         endpoints=endpoints,
@@ -145,12 +141,13 @@ def prepare(
         extraction=extraction,
         rules=rules,
         outcomes=outcomes,
-        folds=draw_folds(strata, folds=design.outer_folds, repeats=design.repeats, seed=design.seed),
+        folds=draw_folds(status, folds=design.outer_folds, repeats=design.repeats, seed=design.seed),
         exclusions=tuple(exclusions),
     )
 
 
-def _extraction_exclusions(table: pd.DataFrame) -> list[Exclusion]:
+def extraction_exclusions(table: pd.DataFrame) -> list[Exclusion]:
+    """The scans that an extraction could not use."""
     return [
         Exclusion(row.patient_id, row.stage, row.code, row.reason, timepoint=row.timepoint)
         for row in table.itertuples(index=False)

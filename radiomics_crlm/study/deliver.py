@@ -1,0 +1,98 @@
+"""The models that are delivered: frozen into plain numbers and sealed as bundles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sklearn.pipeline import Pipeline
+
+from radiomics_crlm import clinical as rule_engine
+from radiomics_crlm.config import EndpointConfig, ExperimentConfig
+from radiomics_crlm.features.extract import engine
+from radiomics_crlm.features.profiles import load_profiles, profile_for, settings_hash
+from radiomics_crlm.modelling.design import ScanSelection
+from radiomics_crlm.modelling.frozen import freeze
+from radiomics_crlm.provenance.versions import versions
+from radiomics_crlm.schema import later_than
+from radiomics_crlm.scoring.bundle import BundleContent, Extraction, describe_training, write_bundle
+from radiomics_crlm.study.evaluate import count_outcomes
+from radiomics_crlm.study.models import Plan
+from radiomics_crlm.study.prepare import Prepared
+
+# Months at which probabilities are given; a binary model has its own horizon only.
+_HORIZONS = (12, 24, 36)
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """One delivered model: which it is, where its bundle lies (relative to the study) and the bundle's SHA-256."""
+
+    model: str
+    bundle: str
+    sha256: str
+
+
+def deliver(
+    experiment: ExperimentConfig, prepared: Prepared, finals: Mapping[str, tuple[Plan, Pipeline]], out: Path
+) -> dict[str, Delivered]:
+    """Write a bundle per endpoint that delivers a model; a model that was let leak is never bundled."""
+    delivered = {}
+    for name, (plan, pipeline) in finals.items():
+        endpoint = prepared.endpoints[name]
+        if plan.predictors.admitted:
+            continue
+        content = _describe(experiment, prepared, plan, endpoint)
+        relative = f"bundles/{name}"
+        delivered[name] = Delivered(plan.name, relative, write_bundle(out / relative, content, freeze(pipeline)))
+    return delivered
+
+
+def _describe(experiment: ExperimentConfig, prepared: Prepared, plan: Plan, endpoint: EndpointConfig) -> BundleContent:
+    predictors = plan.predictors
+    events = count_outcomes(prepared.outcomes[plan.endpoint], endpoint)["events"]
+    horizons = _HORIZONS if endpoint.horizon_months is None else (round(endpoint.horizon_months),)
+    return BundleContent(
+        name=f"{experiment.name}_{plan.endpoint}",
+        title=f"{endpoint.title}: {experiment.feature_sets[plan.name.split('/')[0]].title}",
+        endpoint=plan.endpoint,
+        definition=endpoint,
+        model=plan.name,
+        speaks_at=endpoint.prediction_time,
+        inputs=predictors.inputs,
+        scans=predictors.scans,
+        extraction=_extraction(experiment, prepared, predictors.scans),
+        training=describe_training(predictors.table, predictors.inputs, events=events),
+        horizons=horizons,
+        rules=_rules_in_time(experiment, prepared, endpoint),
+        cautions=tuple(" ".join(c.split()) for c in experiment.cautions),
+        performance_claim=experiment.performance_claim,
+        versions=versions(),
+    )
+
+
+def _rules_in_time(experiment: ExperimentConfig, prepared: Prepared, endpoint: EndpointConfig) -> tuple[str, ...]:
+    """Rules that can be shown beside the model: none that needs what is known only later."""
+    return tuple(
+        rule
+        for rule in experiment.rules
+        if not later_than(
+            {c: prepared.available_at[c] for c in rule_engine.inputs_of(rule) if c in prepared.available_at},
+            endpoint.prediction_time,
+        )
+    )
+
+
+def _extraction(experiment: ExperimentConfig, prepared: Prepared, scans: ScanSelection | None) -> Extraction | None:
+    if scans is None or prepared.extraction is None:
+        return None
+    profile = profile_for(load_profiles().for_scans(experiment.profiles), scans.modality, scans.sequence)
+    if profile is None:
+        return None
+    return Extraction(
+        profile=profile.name,
+        settings=profile.model_dump(mode="json", exclude={"name", "description"}),
+        settings_hash=settings_hash(profile, engine()),
+        engine=engine(),
+    )

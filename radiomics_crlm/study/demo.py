@@ -1,0 +1,76 @@
+"""The demonstration: a whole study on simulated patients, then a new cohort scored with what it delivered."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from radiomics_crlm.errors import ConfigError
+from radiomics_crlm.phantom.cohort import simulate_cohort
+from radiomics_crlm.phantom.settings import SimulationConfig
+from radiomics_crlm.provenance.files import write_text
+from radiomics_crlm.study.prepare import Progress
+from radiomics_crlm.study.run import StudyResult, run_experiment
+from radiomics_crlm.study.score import score_folder
+from radiomics_crlm.study.stages import extract_cohort_features
+
+_MARK = ".crlm-demo"
+_NEW_PATIENTS, _NEW_SEED = 12, 7
+
+
+@dataclass(frozen=True)
+class Demo:
+    """The study, the folder of scores of the new cohort, and how many of its patients were scored."""
+
+    study: StudyResult
+    scores: Path
+    scored: int
+    abstained: int
+
+
+def run_demo(experiment: Path, *, out: Path, jobs: int, progress: Progress) -> Demo:
+    """Run the demo experiment and score a new simulated cohort in which one chart and one image are damaged.
+
+    An earlier demo in ``out`` is replaced; a folder that is none is refused.
+
+    Raises
+    ------
+    ConfigError
+        If ``out`` holds something that no demo made.
+    """
+    if out.exists():
+        if any(out.iterdir()) and not (out / _MARK).is_file():
+            raise ConfigError("the out folder holds something that is no demo", remedy="name another folder")
+        shutil.rmtree(out)
+    out.mkdir(parents=True)
+    write_text(out / _MARK, "made by crlm demo\n")
+    study = run_experiment(experiment, out=out / "study", jobs=jobs, progress=progress)
+    cohort = out / "new_cohort"
+    simulate_cohort(
+        SimulationConfig(patients=_NEW_PATIENTS, seed=_NEW_SEED),
+        cohort,
+        jobs=jobs,
+        on_progress=lambda done, n: progress("simulate new cohort", done, n),
+    )
+    _damage(cohort)
+    extract_cohort_features(cohort, cohort, profile=None, settings=None, jobs=jobs, progress=progress)
+    scores = out / "scores"
+    summaries = [
+        score_folder(bundle, cohort, scores / name, jobs=jobs, progress=progress)
+        for name, bundle in study.bundles.items()
+    ]
+    return Demo(study, scores, summaries[0].scored, summaries[0].abstained)
+
+
+def _damage(cohort: Path) -> None:
+    """Spoil the CEA of the first patient and cut the image of the second, as happens in real cohorts."""
+    clinical = pd.read_csv(cohort / "clinical.csv", dtype="str", keep_default_na=False)
+    clinical.loc[0, "cea_ng_ml"] = "not measured"
+    write_text(cohort / "clinical.csv", clinical.to_csv(index=False, lineterminator="\n"))
+    imaging = pd.read_csv(cohort / "imaging.csv", dtype="str")
+    for image in imaging.loc[imaging["patient_id"] == clinical.loc[1, "patient_id"], "image"].unique():
+        path = cohort / image
+        path.write_bytes(path.read_bytes()[:5000])

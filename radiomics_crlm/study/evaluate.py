@@ -1,0 +1,102 @@
+"""Evaluation of a trained study from its tables: metrics of models and rule scores on the same folds, paired
+differences.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from radiomics_crlm.cohort.endpoints import CENSORED
+from radiomics_crlm.config import EndpointConfig, ExperimentConfig, parse_config
+from radiomics_crlm.evaluation.summary import evaluate_predictions
+from radiomics_crlm.provenance.files import read_json
+from radiomics_crlm.provenance.tables import read_table, write_table
+from radiomics_crlm.study.prepare import Progress
+
+
+def rule_scores(rules: pd.DataFrame, clinical: pd.DataFrame, experiment: ExperimentConfig) -> pd.DataFrame:
+    """One row per patient (index), one column per comparator; empty where a rule cannot be assessed.
+
+    A rule contributes its score, or its value if it is a formula. Delivered scores are taken as they stand in the
+    chart.
+    """
+    assessed = rules[rules["status"] == "ok"]
+    number = assessed["score"].fillna(assessed["value"])
+    wide = assessed.assign(number=number).pivot(index="patient_id", columns="rule", values="number")
+    table = wide.reindex(index=clinical["patient_id"], columns=list(experiment.comparators)).astype("float64")
+    for column in experiment.reported_scores:
+        table[column] = clinical.set_index("patient_id")[column].astype("Float64").astype("float64")
+    return table
+
+
+def evaluate_study(out: Path, *, progress: Progress) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Compute ``metrics`` and ``comparisons`` from the tables of a trained study and write them beside.
+
+    Raises
+    ------
+    InputError
+        If a table of the study is absent or breaks its schema.
+    """
+    run = read_json(out / "run.json", what="the record of the run")
+    experiment = parse_config(ExperimentConfig, run["experiment"], where="run.json: experiment")
+    tables = out / "tables"
+    predictions = read_table(tables / "predictions.parquet", "predictions")
+    outcomes = read_table(tables / "outcomes.parquet", "outcomes")
+    folds = read_table(tables / "folds.parquet", "folds")
+    scores = rule_scores(
+        read_table(tables / "rules.parquet", "rules"), read_table(tables / "clinical.parquet", "clinical"), experiment
+    )
+    parts = []
+    for number, name in enumerate(experiment.endpoints):
+        progress("evaluate", number, len(experiment.endpoints))
+        endpoint = parse_config(EndpointConfig, run["endpoints"][name], where=f"run.json: {name}")
+        parts.append(
+            evaluate_predictions(
+                predictions,
+                outcomes,
+                folds,
+                endpoint=name,
+                horizon=endpoint.horizon_months,
+                kind=endpoint.kind,
+                seed=experiment.design.seed,
+                draws=experiment.design.bootstrap_draws,
+                rules=_oriented(scores, endpoint, outcomes, name),
+            )
+        )
+    progress("evaluate", len(experiment.endpoints), len(experiment.endpoints))
+    metrics = pd.concat([m for m, _ in parts], ignore_index=True)
+    comparisons = pd.concat([c for _, c in parts], ignore_index=True)
+    return (
+        write_table(metrics, tables / "metrics.parquet", "metrics"),
+        write_table(comparisons, tables / "comparisons.parquet", "comparisons"),
+    )
+
+
+def _oriented(scores: pd.DataFrame, endpoint: EndpointConfig, outcomes: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Scores with higher = event more likely, without those that nobody of the endpoint has or that are all alike.
+
+    All rule scores grow with a worse prognosis, so for a good event such as conversion their sign turns.
+    """
+    patients = outcomes.loc[outcomes["endpoint"] == name, "patient_id"]
+    here = scores.reindex(patients)
+    usable = [column for column in scores.columns if here[column].nunique() > 1]
+    return here[usable] if endpoint.higher_is_worse else -here[usable]
+
+
+def count_outcomes(outcome: pd.DataFrame, endpoint: EndpointConfig) -> dict[str, int]:
+    """Events, competing events and censored patients; by the horizon where the endpoint has one."""
+    event, months = outcome["event"], outcome["months"]
+    if endpoint.horizon_months is None:
+        return {
+            "events": int((event == 1).sum()),
+            "competing": int((event == 2).sum()),
+            "censored": int((event == 0).sum()),
+        }
+    within = months <= endpoint.horizon_months
+    return {
+        "events": int(((event == 1) & within).sum()),
+        "competing": int(((event == 2) & within).sum()),
+        "censored": int(((event == CENSORED) & (months < endpoint.horizon_months)).sum()),
+    }

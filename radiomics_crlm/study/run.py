@@ -1,0 +1,249 @@
+"""Runs an experiment from its file to the card: every stage in order, every artefact in one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from radiomics_crlm import clinical as rule_engine
+from radiomics_crlm.cohort.clinical import summarise
+from radiomics_crlm.cohort.exclusions import exclusion_table, flow
+from radiomics_crlm.config import ExperimentConfig, load_config
+from radiomics_crlm.errors import ConfigError, CrlmError, InputError
+from radiomics_crlm.features.extract import engine
+from radiomics_crlm.provenance.files import canonical_json, read_json, sha256_bytes, write_json, write_text
+from radiomics_crlm.provenance.tables import read_table, table_digest, write_table
+from radiomics_crlm.provenance.versions import lock_fingerprint, versions
+from radiomics_crlm.report.card import write_card
+from radiomics_crlm.schema import Refusal, load_schema
+from radiomics_crlm.study.deliver import deliver
+from radiomics_crlm.study.evaluate import count_outcomes, evaluate_study, rule_scores
+from radiomics_crlm.study.models import Plan, Trained, plan_models, train_models
+from radiomics_crlm.study.prepare import Prepared, Progress, prepare
+from radiomics_crlm.study.stages import write_extraction
+from radiomics_crlm.study.track import track_study
+
+# Not belonging to the population of an endpoint is no fault of the data.
+_NO_FAULT = frozenset({"not_in_population"})
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """Where the results of a study are, and who was left out of it."""
+
+    out: Path
+    card: Path
+    tracking_uri: str
+    bundles: Mapping[str, Path]
+    flow: Mapping[str, Any]
+    left_out: int
+    leak_admitted: bool
+
+
+def run_experiment(
+    path: Path,
+    *,
+    out: Path,
+    data: Path | None = None,
+    jobs: int = 1,
+    allow_leak: bool = False,
+    mlflow_uri: str | None = None,
+    progress: Progress,
+) -> StudyResult:
+    """Run all stages of an experiment file and write everything to ``out``.
+
+    Parameters
+    ----------
+    path
+        Experiment file (YAML, ``config.ExperimentConfig``).
+    out
+        Folder for the results; must be new or empty.
+    data
+        Folder with the data of a real cohort.
+    jobs
+        Processes; no result depends on it.
+    allow_leak
+        Admit predictors that are known only after the model speaks, in every feature set; the card warns.
+    mlflow_uri
+        Tracking store; by default sqlite in ``out``.
+    progress
+        Callback ``(stage, done, total)``.
+
+    Raises
+    ------
+    ConfigError, LeakError, InputError
+        For an unusable experiment, a leak, or data that are unusable as a whole; all before the first model is fitted.
+    """
+    start_study(path, out=out, data=data, jobs=jobs, allow_leak=allow_leak, progress=progress)
+    evaluate_study(out, progress=progress)
+    return finish_study(out, mlflow_uri=mlflow_uri, progress=progress)
+
+
+def start_study(path: Path, *, out: Path, data: Path | None, jobs: int, allow_leak: bool, progress: Progress) -> None:
+    """Check the experiment and the out folder, then train (parameters and refusals as in :func:`run_experiment`)."""
+    experiment = load_config(ExperimentConfig, path)
+    check_experiment(experiment)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(
+            "the out folder is not empty", expected="a new or empty folder", remedy="name another one, or remove it"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    train_study(experiment, out=out, data=data, jobs=jobs, allow_leak=allow_leak, progress=progress)
+
+
+def check_experiment(experiment: ExperimentConfig) -> None:
+    """Check what can be checked without data: rules and delivered score columns exist.
+
+    Raises
+    ------
+    ConfigError
+        Naming the unknown rule, or the column that is no delivered score.
+    """
+    for rule in experiment.rules:
+        rule_engine.describe(rule)
+    numbers = {n for n, s in load_schema("clinical").columns.items() if s.type in ("int", "float")}
+    if unknown := sorted(set(experiment.reported_scores) - numbers):
+        raise ConfigError("reported_scores must be numeric clinical columns", got=", ".join(unknown))
+
+
+def train_study(
+    experiment: ExperimentConfig,
+    *,
+    out: Path,
+    data: Path | None,
+    jobs: int,
+    allow_leak: bool,
+    progress: Progress,
+) -> None:
+    """All stages up to the bundles; writes the tables and ``run.json``, from which everything later is made."""
+    prepared = prepare(experiment, data=data, out=out, jobs=jobs, progress=progress)
+    plans = plan_models(experiment, prepared, allow_leak=allow_leak)
+    trained = train_models(experiment, prepared, plans, jobs=jobs, progress=progress)
+    delivered = deliver(experiment, prepared, trained.delivered, out)
+    _write_tables(prepared, trained, out / "tables")
+    record = {
+        "experiment": experiment.model_dump(mode="json"),
+        "endpoints": {name: endpoint.model_dump(mode="json") for name, endpoint in prepared.endpoints.items()},
+        "cohort": {
+            "name": prepared.cohort.name,
+            "citation": " ".join(prepared.cohort.notes.citation.split()),
+            "simulated": prepared.cohort.simulated,
+            "patients_in": prepared.cohort.patients_in,
+        },
+        "flow": _flows(prepared),
+        "leak": _leak(plans, allow_leak),
+        "models": _models(prepared, plans),
+        "rule_scores": _rule_scores(experiment, prepared),
+        "population": summarise(prepared.cohort.clinical, prepared.available_at),
+        "delivered": {n: {"model": d.model, "bundle": d.bundle, "sha256": d.sha256} for n, d in delivered.items()},
+        "versions": versions(),
+        "engine": engine() if prepared.extraction is not None else "no images in this study",
+        "hashes": _hashes(experiment, prepared),
+        "seed": experiment.design.seed,
+    }
+    write_json(out / "run.json", record)
+
+
+def finish_study(out: Path, *, mlflow_uri: str | None, progress: Progress) -> StudyResult:
+    """Card and tracking of an evaluated study."""
+    card = write_card(out)
+    uri = track_study(out, mlflow_uri=mlflow_uri, progress=progress)
+    run = read_json(out / "run.json", what="the record of the run")
+    exclusions = read_table(out / "tables" / "exclusions.parquet", "exclusions")
+    return StudyResult(
+        out=out,
+        card=card,
+        tracking_uri=uri,
+        bundles={name: out / d["bundle"] for name, d in run["delivered"].items()},
+        flow=run["flow"],
+        left_out=int((~exclusions["code"].isin(_NO_FAULT)).sum()),
+        leak_admitted=any(run["leak"]["admitted"].values()),
+    )
+
+
+def _write_tables(prepared: Prepared, trained: Trained, tables: Path) -> None:
+    write_table(prepared.cohort.clinical, tables / "clinical.parquet", "clinical")
+    if prepared.extraction is not None:
+        write_extraction(prepared.extraction, tables)
+    elif prepared.features_patient is not None:
+        write_table(prepared.features_patient, tables / "features_patient.parquet", "features_patient")
+    write_table(prepared.rules, tables / "rules.parquet", "rules")
+    write_table(pd.concat(prepared.outcomes.values(), ignore_index=True), tables / "outcomes.parquet", "outcomes")
+    write_table(prepared.folds, tables / "folds.parquet", "folds")
+    write_table(exclusion_table(prepared.exclusions), tables / "exclusions.parquet", "exclusions")
+    write_table(trained.predictions, tables / "predictions.parquet", "predictions")
+    if len(trained.attributions):
+        write_table(trained.attributions, tables / "attributions.parquet", "attributions")
+    write_text(tables / "tuning.csv", trained.tuning.to_csv(index=False, lineterminator="\n"))
+
+
+def _flows(prepared: Prepared) -> dict[str, Any]:
+    cohort = [e for e in prepared.exclusions if e.endpoint is None]
+    account = flow(prepared.cohort.patients_in, cohort)
+    endpoints = {}
+    for name, endpoint in prepared.endpoints.items():
+        here = [e for e in prepared.exclusions if e.endpoint == name]
+        outcome = prepared.outcomes[name]
+        endpoints[name] = {**flow(account["out"], here), **count_outcomes(outcome, endpoint)}
+        if endpoints[name]["out"] != len(outcome) or account["out"] != len(prepared.cohort.clinical):
+            raise CrlmError("the participant flow does not add up", where=name)
+    return {"cohort": account, "endpoints": endpoints}
+
+
+def _leak(plans: Sequence[Plan], allowed: bool) -> dict[str, Any]:
+    def collect(kind: str) -> dict[str, list[dict[str, str]]]:
+        found: dict[str, dict[str, Refusal]] = {}
+        for plan in plans:
+            for refusal in getattr(plan.predictors, kind):
+                found.setdefault(plan.endpoint, {})[refusal.column] = refusal
+        return {name: [asdict(r) for r in refusals.values()] for name, refusals in found.items()}
+
+    return {"allowed": allowed, "refused": collect("refused"), "admitted": collect("admitted")}
+
+
+def _models(prepared: Prepared, plans: Sequence[Plan]) -> dict[str, Any]:
+    models: dict[str, Any] = {}
+    for plan in plans:
+        counts = count_outcomes(prepared.outcomes[plan.endpoint], prepared.endpoints[plan.endpoint])
+        columns = [spec.name for spec in plan.predictors.inputs]
+        models.setdefault(plan.endpoint, {})[plan.name] = {
+            "n": len(plan.predictors.table),
+            "events": counts["events"],
+            "columns": columns,
+            "n_columns": len(columns),
+        }
+    return models
+
+
+def _rule_scores(experiment: ExperimentConfig, prepared: Prepared) -> dict[str, Any]:
+    scores = rule_scores(prepared.rules, prepared.cohort.clinical, experiment)
+    titles = {rule: rule_engine.describe(rule).title for rule in experiment.comparators}
+    titles |= {c: load_schema("clinical").columns[c].description for c in experiment.reported_scores}
+    found: dict[str, Any] = {}
+    for name, outcome in prepared.outcomes.items():
+        here = scores.reindex(outcome["patient_id"])
+        found[name] = {
+            column: {
+                "title": titles[column],
+                "n_assessable": int(here[column].notna().sum()),
+                "n_not_assessable": int(here[column].isna().sum()),
+            }
+            for column in scores.columns
+        }
+    return found
+
+
+def _hashes(experiment: ExperimentConfig, prepared: Prepared) -> dict[str, str]:
+    hashes = {
+        "experiment": sha256_bytes(canonical_json(experiment.model_dump(mode="json")).encode()),
+        "clinical": table_digest(prepared.cohort.clinical),
+        "folds": table_digest(prepared.folds),
+        "lock": lock_fingerprint(),
+    }
+    if prepared.features_patient is not None:
+        hashes["features_patient"] = table_digest(prepared.features_patient)
+    return hashes
