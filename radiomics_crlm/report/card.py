@@ -168,7 +168,7 @@ def _limits(artefacts: Artefacts, card: Part) -> list[str]:
         "(systematic review, doi:10.3390/cancers18040625). A model far above that should first be checked for a leak.",
         "SHAP values describe what the model does, not what causes the outcome.",
     ]
-    limits += [text for p in card["performance"] for row in p.get("rows", []) if (text := _events_per_input(p, row))]
+    limits += [text for p in card["performance"] for row in _ranked(p) if (text := _events_per_input(p, row))]
     much = [
         r["variable"]
         for r in card["population"].get("rows", [])
@@ -177,6 +177,11 @@ def _limits(artefacts: Artefacts, card: Part) -> list[str]:
     if much:
         limits.append(f"More than {_MUCH_MISSING:.0%} of values are missing in: {listed(much)}.".replace("%", " %"))
     return limits + ([] if not artefacts.experiment.performance_claim else card["cautions"])
+
+
+def _ranked(part: Part) -> list[Part]:
+    """Rows of the first performance table of an endpoint."""
+    return part["tables"][0]["rows"] if part.get("tables") else []
 
 
 def _events_per_input(part: Part, row: Part) -> str:

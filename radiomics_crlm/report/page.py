@@ -63,7 +63,7 @@ def _figures(card: Part) -> Iterator[tuple[str, str]]:
 def _performance_figures(forest: str, difference: str, part: Part) -> Iterator[tuple[str, str]]:
     rows = [
         {"title": row["title"], "under": "", "kind": row["kind"]} | _first_cell(row)
-        for row in part.get("rows", [])
+        for row in (part["tables"][0]["rows"] if part.get("tables") else [])
         if row["cells"][0].get("absent") != "not applicable"
     ]
     metric = part["metric"]

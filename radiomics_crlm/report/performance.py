@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -22,13 +21,17 @@ from radiomics_crlm.report.wording import (
 
 Part = dict[str, Any]
 
+_RANKING = ("c_index", "auc", "c_index_whole", "auc_whole")
+_PROBABILITY = ("brier", "brier_scaled", "observed_expected", "calibration_slope", "calibration_intercept")
 _TRAITS = {
     "c_index": "0.5 is chance, 1 perfect",
     "auc": "0.5 is chance, 1 perfect",
+    "c_index_whole": "pairs across folds too",
+    "auc_whole": "pairs across folds too",
     "brier": "lower is better",
-    "brier_scaled": "0 = no better than the overall incidence, 1 perfect",
-    "observed_expected": "1 is ideal; below 1 = predicted risks too high",
-    "calibration_slope": "1 is ideal; below 1 = predictions too extreme",
+    "brier_scaled": "0 = no model, 1 perfect",
+    "observed_expected": "1 is ideal; below 1: risks too high",
+    "calibration_slope": "1 is ideal; below 1: too extreme",
     "calibration_intercept": "0 is ideal",
 }
 
@@ -80,25 +83,46 @@ def performance(artefacts: Artefacts, endpoint: str, shown: str | None) -> Part:
     part["differences"] = _differences(artefacts, endpoint, shown)
     if metrics is None:
         return part | {"absent": artefacts.why_absent("metrics")}
-    first = part["metric"]
-    present = [m for m in METRIC_TITLES if (metrics["metric"] == m).any()]
-    order = sorted(present, key=lambda m: m != first)
-    names = sorted(
-        metrics["model"].unique(), key=lambda name: (not artefacts.is_model(name), _position(artefacts, name))
-    )
-    records = artefacts.part("models").get(endpoint, {})
-    part["columns"] = [_column(metrics, m) for m in order]
-    part["rows"] = [_row(artefacts, metrics, name, order, records.get(name, {}), name == shown) for name in names]
-    for k, column in enumerate(part["columns"]):
-        bases = {row["cells"][k].get("base") for row in part["rows"] if "n" in row["cells"][k]}
-        if len(bases) == 1 and None not in bases:
-            column["base"] = bases.pop()
-            for row in part["rows"]:
-                row["cells"][k].pop("base", None)
+    names = sorted(metrics["model"].unique(), key=lambda name: (not artefacts.is_model(name), _order(artefacts, name)))
+    inputs = {name: body.get("n_columns") for name, body in artefacts.part("models").get(endpoint, {}).items()}
+    heads = [
+        {
+            "model": name,
+            "title": artefacts.model_title(name),
+            "kind": "model" if artefacts.is_model(name) else "score",
+            "shown": name == shown,
+            "inputs": inputs.get(name),
+        }
+        for name in names
+    ]
+    present = {str(m) for m in metrics["metric"]}
+    wanted = [("Ranking of patients", (part["metric"], *_RANKING)), ("Probabilities", _PROBABILITY)]
+    part["tables"] = []
+    for title, choice in wanted:
+        columns = [m for m in dict.fromkeys(choice) if m in present]
+        if columns:
+            part["tables"].append(_table(metrics, heads, columns) | {"title": title})
     return part
 
 
-def _position(artefacts: Artefacts, name: str) -> tuple[int, str]:
+def _table(metrics: pd.DataFrame, heads: list[Part], columns: list[str]) -> Part:
+    """Rows of all models and scores that have one of these metrics."""
+    at = _horizon_text(metrics.loc[metrics["metric"].isin(columns)])
+    table: Part = {"at": at, "columns": [_column(m) for m in columns], "rows": []}
+    for head in heads:
+        own = metrics.loc[(metrics["model"] == head["model"]) & metrics["metric"].isin(columns)]
+        if len(own):
+            table["rows"].append(head | _cells(own, columns))
+    for k, column in enumerate(table["columns"]):
+        bases = {row["cells"][k].get("base") for row in table["rows"] if "n" in row["cells"][k]}
+        if len(bases) == 1 and None not in bases:
+            column["base"] = bases.pop()
+            for row in table["rows"]:
+                row["cells"][k].pop("base", None)
+    return table
+
+
+def _order(artefacts: Artefacts, name: str) -> tuple[int, str]:
     """Models in the order of the experiment, scores in the order of its rules."""
     feature_sets = list(artefacts.experiment.feature_sets)
     order = feature_sets + list(artefacts.experiment.rules) + list(artefacts.experiment.reported_scores)
@@ -106,32 +130,25 @@ def _position(artefacts: Artefacts, name: str) -> tuple[int, str]:
     return (order.index(key) if key in order else len(order), name)
 
 
-def _column(metrics: pd.DataFrame, metric: str) -> Part:
-    horizons = metrics.loc[metrics["metric"] == metric, "horizon_months"].dropna().unique()
-    at = f" at {months_text(float(horizons[0]))}" if len(horizons) == 1 else ""
-    return {"metric": metric, "title": METRIC_TITLES[metric] + at, "trait": _TRAITS.get(metric, "")}
+def _column(metric: str) -> Part:
+    return {"metric": metric, "title": METRIC_TITLES[metric], "trait": _TRAITS.get(metric, "")}
 
 
-def _row(
-    artefacts: Artefacts, metrics: pd.DataFrame, name: str, order: list[str], record: Mapping[str, Any], shown: bool
-) -> Part:
-    rows = metrics.loc[metrics["model"] == name]
-    own = {str(row["metric"]): row for _, row in rows.iterrows()}
-    cells = {m: _cell(own[m], m) if m in own else {"text": NO_VALUE, "absent": "not applicable"} for m in order}
-    leading = next(cells[m] for m in order if "n" in cells[m])
-    for cell in cells.values():
-        if "n" in cell and (cell["n"], cell["events"]) != (leading["n"], leading["events"]):
+def _horizon_text(rows: pd.DataFrame) -> str:
+    """ " at 24 months" where all metrics of a table with a horizon share it."""
+    horizons = rows["horizon_months"].dropna().unique()
+    return f" at {months_text(float(horizons[0]))}" if len(horizons) == 1 else ""
+
+
+def _cells(own: pd.DataFrame, columns: list[str]) -> Part:
+    """Cells in the order of the columns; n and events are those of the first, named again where another differs."""
+    found = {str(row["metric"]): _cell(row, str(row["metric"])) for _, row in own.iterrows()}
+    leading = next(found[m] for m in columns if m in found)
+    for cell in found.values():
+        if (cell["n"], cell["events"]) != (leading["n"], leading["events"]):
             cell["base"] = f"n {cell['n']}, events {cell['events']}"
-    return {
-        "model": name,
-        "title": artefacts.model_title(name),
-        "kind": "model" if artefacts.is_model(name) else "score",
-        "shown": shown,
-        "n": leading["n"],
-        "events": leading["events"],
-        "inputs": record.get("n_columns"),
-        "cells": [cells[m] for m in order],
-    }
+    cells = [found.get(m, {"text": NO_VALUE, "absent": "not applicable"}) for m in columns]
+    return {"n": leading["n"], "events": leading["events"], "cells": cells}
 
 
 def _cell(row: pd.Series, metric: str) -> Part:
@@ -185,5 +202,9 @@ def calibration_sentence(row: Part | None) -> str:
         verdict = "predicted risks are too low on average"
     else:
         verdict = "no evidence that predicted risks are wrong on average"
-    observed, lower, upper = (fixed(100 * row[k], 0) for k in ("estimate", "lower", "upper"))
+    # 100 is the bound that decides: a limit beside it must not read as 100.
+    decimals = 0
+    while decimals < 3 and any(round(100 * row[k], decimals) == 100 != 100 * row[k] for k in ("lower", "upper")):
+        decimals += 1
+    observed, lower, upper = (fixed(100 * row[k], decimals) for k in ("estimate", "lower", "upper"))
     return f"For every 100 events predicted{by}, {observed} ({lower} to {upper}) were observed: {verdict}."
