@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from radiomics_crlm.cli.screen import Screen
 from radiomics_crlm.cli.study_commands import EXIT_PARTIAL, Jobs, Out, default_jobs
+
+if TYPE_CHECKING:
+    from radiomics_crlm.cohort.exclusions import Exclusion
 
 Cohort = Annotated[Path, typer.Argument(help="Cohort folder: clinical.csv, optional imaging.csv and its images.")]
 
@@ -99,25 +103,22 @@ def extract(
     from radiomics_crlm.study.stages import extract_cohort_features
 
     screen = Screen()
-    result = extract_cohort_features(
+    result, exclusions = extract_cohort_features(
         source, out, profile=profile, settings=settings, jobs=jobs, progress=screen.progress
     )
     screen.stop()
     failed = int((result.features_lesion["status"] == "failed").sum())
     screen.line(f"lesions: {len(result.features_lesion)} rows, {failed} failed")
     screen.line(f"features: {out / 'features_lesion.parquet'} and {out / 'features_patient.parquet'}")
-    _show_exclusions(screen, result.exclusions)
-    if result.exclusions or failed:
+    _show_exclusions(screen, exclusions)
+    if exclusions or failed:
         raise typer.Exit(EXIT_PARTIAL)
 
 
-def _show_exclusions(screen: Screen, exclusions: object) -> None:
-    from radiomics_crlm.cohort.exclusions import Exclusion
-
-    rows = [e for e in exclusions if isinstance(e, Exclusion)] if isinstance(exclusions, tuple) else []
-    if rows:
+def _show_exclusions(screen: Screen, exclusions: Sequence[Exclusion]) -> None:
+    if exclusions:
         screen.table(
-            f"left out: {len(rows)}",
+            f"left out: {len(exclusions)}",
             ("patient", "timepoint", "stage", "code", "reason"),
-            [(e.patient_id, e.timepoint or "", e.stage, e.code, e.reason) for e in rows],
+            [(e.patient_id, e.timepoint or "", e.stage, e.code, e.reason) for e in exclusions],
         )

@@ -49,7 +49,7 @@ def check(vectors: Annotated[Path, typer.Argument(help="Worked examples in the f
 
     screen = Screen()
     report = clinical.check_vectors(vectors)
-    screen.line(f"{report.agreed} of {report.total} vectors agree")
+    screen.line(f"{report.agreeing} of {report.total} vectors agree")
     if report.disagreements:
         screen.table(
             "disagreements",

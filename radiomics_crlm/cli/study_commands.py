@@ -121,7 +121,7 @@ def explain(run: RunFolder, top: Annotated[int, typer.Option(min=1, help="Inputs
         screen.table(
             f"{endpoint}: {model}",
             ("input", "mean |SHAP|"),
-            [(row.feature, f"{row.importance:.3f}") for row in rows.head(top).itertuples(index=False)],
+            [(row["feature"], f"{row['importance']:.3f}") for row in rows.head(top).to_dict("records")],
         )
 
 
@@ -176,14 +176,14 @@ def _show_metrics(screen: Screen, metrics: pd.DataFrame) -> None:
         ("endpoint", "model or score", "metric", "estimate", "interval", "n", "events"),
         [
             (
-                m.endpoint,
-                m.model,
-                m.metric,
-                f"{m.estimate:.3f}",
-                f"{m.lower:.3f} to {m.upper:.3f}",
-                str(m.n),
-                str(m.events),
+                m["endpoint"],
+                m["model"],
+                m["metric"],
+                f"{m['estimate']:.3f}",
+                f"{m['lower']:.3f} to {m['upper']:.3f}",
+                str(m["n"]),
+                str(m["events"]),
             )
-            for m in shown.itertuples(index=False)
+            for m in shown.to_dict("records")
         ],
     )

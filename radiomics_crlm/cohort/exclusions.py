@@ -32,7 +32,7 @@ def exclusion_table(exclusions: Iterable[Exclusion]) -> pd.DataFrame:
 def flow(patients_in: int, exclusions: Iterable[Exclusion]) -> dict[str, Any]:
     """Participant flow: patients in, excluded by stage and code (each patient counted once, at the first reason), out.
 
-    >>> flow(3, [Exclusion("a", "ingest", "duplicate_patient", ""), Exclusion("a", "ingest", "out_of_range", "")])["out"]
+    >>> flow(3, [Exclusion("a", "ingest", "duplicate_patient", ""), Exclusion("a", "extract", "no_scan", "")])["out"]
     2
     """
     seen: set[str] = set()

@@ -13,7 +13,7 @@ NOT_IN_ENDPOINT = "-"
 
 
 def outcome_status(patient_ids: Sequence[str], outcomes: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Event status per patient (index) and endpoint, by which folds are balanced; ``-`` where the endpoint has no row."""
+    """Event status per patient (index) and endpoint, to balance folds; ``-`` where the endpoint has no row."""
     status = pd.DataFrame(index=pd.Index(patient_ids, name="patient_id"))
     for name, table in outcomes.items():
         known = table.set_index("patient_id")["event"].astype(str)
@@ -45,7 +45,7 @@ def draw_folds(status: pd.DataFrame, *, folds: int, repeats: int, seed: int) -> 
     if len(status) < folds:
         raise InputError("too few patients for the design", expected=f"at least {folds}", got=f"{len(status)} patients")
     ordered = status.sort_index()
-    scarcest = sorted(ordered.columns, key=lambda name: (_rarest(ordered[name]), name))
+    scarcest = sorted(ordered.columns, key=lambda name: (_rarest(ordered.loc[:, name]), name))
     codes = [pd.factorize(ordered[name], sort=True)[0] for name in scarcest]
     parts = []
     for repeat in range(repeats):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -23,7 +23,7 @@ from radiomics_crlm.imaging.regions import (
     measure_lesions,
     parse_mask_roles,
 )
-from radiomics_crlm.imaging.volume import read_volume
+from radiomics_crlm.imaging.volume import path_inside, read_volume
 
 SCAN_KEY = ["patient_id", "timepoint", "modality", "sequence"]
 _ANATOMY_COLUMNS = [*SCAN_KEY, "liver_volume_ml", "remnant_volume_ml", "tumour_volume_ml", "flags"]
@@ -171,12 +171,7 @@ def _extract(scan: _Scan, root: Path) -> _Outcome:
 
 def _read(root: Path, relative: str, *, case: str) -> Volume:
     """Read a file below the folder of the manifest."""
-    parts = PurePosixPath(relative.replace("\\", "/"))
-    if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
-        raise CaseError(
-            "path_outside", "a path leads out of the folder of the manifest", where=case, expected="a relative path"
-        )
-    return read_volume(root / parts, case=case)
+    return read_volume(path_inside(root, relative, case=case), case=case)
 
 
 def _regions(scan: _Scan, image: Volume, read: Callable[[str], Volume]) -> _Regions:

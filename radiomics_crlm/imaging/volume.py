@@ -7,7 +7,7 @@ import gzip
 import os
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
@@ -31,6 +31,22 @@ __all__ = [
 FORMATS = (".nii.gz", ".nii", ".nrrd", ".mha")
 # 512 x 512 x 1024: beyond any abdominal scan, and at 8 bytes a voxel 2 GiB of memory.
 MAX_VOXELS = 512 * 512 * 1024
+
+
+def path_inside(root: Path, relative: str, *, case: str) -> Path:
+    """A path that a manifest names, which must lie below the folder of the manifest.
+
+    Raises
+    ------
+    CaseError
+        ``path_outside`` for an absolute path, a drive, or one that climbs out.
+    """
+    parts = PurePosixPath(relative.replace("\\", "/"))
+    if parts.is_absolute() or ".." in parts.parts or not parts.parts or ":" in parts.parts[0] or "\0" in relative:
+        raise CaseError(
+            "path_outside", "a path leads out of the folder of the manifest", where=case, expected="a relative path"
+        )
+    return root / parts
 
 
 def read_volume(path: Path, *, case: str, max_voxels: int = MAX_VOXELS) -> Volume:

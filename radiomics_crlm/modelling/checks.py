@@ -149,3 +149,27 @@ def draw_inner_folds(codes: Ints, folds: int, generator: np.random.Generator) ->
     out = np.empty(codes.size, dtype=np.int64)
     out[dealt] = np.arange(codes.size) % folds
     return out
+
+
+def check_design(
+    X: pd.DataFrame,
+    y: Outcome | pd.DataFrame,
+    folds: pd.DataFrame,
+    recipe: Recipe,
+    *,
+    endpoint: str,
+    horizon: float | None,
+    min_events: int,
+) -> None:
+    """Everything that cross-validation would refuse about a model, without fitting it (parameters as there).
+
+    Raises
+    ------
+    InputError
+        Naming the endpoint, the fold and the numbers.
+    """
+    at = horizon if recipe.kind == "binary" else None
+    check_table(X, recipe)
+    wide = fold_matrix(folds, X.index)
+    where = f"{endpoint}, {recipe.name}"
+    check_events(align_outcome(y, X.index), wide, kind=recipe.kind, horizon=at, min_events=min_events, where=where)

@@ -11,10 +11,11 @@ from sklearn.pipeline import Pipeline
 from radiomics_crlm import clinical as rule_engine
 from radiomics_crlm.config import EndpointConfig, ExperimentConfig, LearnerName
 from radiomics_crlm.explanation import out_of_fold_attributions
+from radiomics_crlm.modelling.checks import check_design
 from radiomics_crlm.modelling.columns import ColumnSpec
 from radiomics_crlm.modelling.design import Predictors, build_predictors
 from radiomics_crlm.modelling.recipe import Recipe
-from radiomics_crlm.modelling.train import fit_final, nested_cv
+from radiomics_crlm.modelling.train import CvResult, fit_final, nested_cv
 from radiomics_crlm.schema import refuse_later
 from radiomics_crlm.study.prepare import Prepared, Progress
 
@@ -136,42 +137,88 @@ def train_models(
     InputError
         Before the first fit of a model: too few events, a constant target, a fold without events.
     """
+    check_designs(prepared, plans)
     design = experiment.design
-    total, done = len(plans) * design.outer_folds * design.repeats, 0
-    predictions, tuning, attributions = [], [], []
+    fits = design.outer_folds * design.repeats
+    results: list[CvResult] = []
+    attributions: list[pd.DataFrame] = []
     delivered: dict[str, tuple[Plan, Pipeline]] = {}
-    for plan in plans:
-        endpoint = prepared.endpoints[plan.endpoint]
-        table = plan.predictors.table
-        outcome = prepared.outcomes[plan.endpoint].set_index("patient_id")[["event", "months"]].loc[table.index]
-        folds = prepared.folds[prepared.folds["patient_id"].isin(table.index)]
-        shared = {
-            "endpoint": plan.endpoint,
-            "horizon": endpoint.horizon_months,
-            "inner_folds": design.inner_folds,
-            "seed": design.seed,
-            "min_events": endpoint.min_events,
-        }
-        before = done
+    for number, plan in enumerate(plans):
+        data = _data_of(prepared, plan)
+        before = number * fits
+
+        def report(done: int, _: int, before: int = before) -> None:
+            progress("train", before + done, len(plans) * fits)
+
         result = nested_cv(
-            table,
-            outcome,
-            folds,
+            data.predictors,
+            data.outcome,
+            data.folds,
             plan.recipe,
-            **shared,
+            endpoint=plan.endpoint,
+            horizon=data.endpoint.horizon_months,
+            inner_folds=design.inner_folds,
+            seed=design.seed,
+            min_events=data.endpoint.min_events,
             jobs=jobs,
-            on_progress=lambda n, _, before=before: progress("train", before + n, total),
+            on_progress=report,
         )
-        done += design.outer_folds * design.repeats
-        predictions.append(result.predictions)
-        tuning.append(result.tuning)
+        results.append(result)
         if experiment.deliver.get(plan.endpoint) == plan.name:
-            attributions.append(out_of_fold_attributions(result, table))
-            delivered[plan.endpoint] = (plan, fit_final(table, outcome, plan.recipe, **shared))
+            attributions.append(out_of_fold_attributions(result, data.predictors))
+            final = fit_final(
+                data.predictors,
+                data.outcome,
+                plan.recipe,
+                endpoint=plan.endpoint,
+                horizon=data.endpoint.horizon_months,
+                inner_folds=design.inner_folds,
+                seed=design.seed,
+                min_events=data.endpoint.min_events,
+            )
+            delivered[plan.endpoint] = (plan, final)
     return Trained(
         tuple(plans),
-        pd.concat(predictions, ignore_index=True),
-        pd.concat(tuning, ignore_index=True),
+        pd.concat([r.predictions for r in results], ignore_index=True),
+        pd.concat([r.tuning for r in results], ignore_index=True),
         pd.concat(attributions, ignore_index=True) if attributions else pd.DataFrame(),
         delivered,
     )
+
+
+def check_designs(prepared: Prepared, plans: Sequence[Plan]) -> None:
+    """Refuse a study of which any model could not be fitted, before the first one is.
+
+    Raises
+    ------
+    InputError
+        Naming the endpoint, the fold and the numbers: too few events, a constant target, a fold without events.
+    """
+    for plan in plans:
+        data = _data_of(prepared, plan)
+        check_design(
+            data.predictors,
+            data.outcome,
+            data.folds,
+            plan.recipe,
+            endpoint=plan.endpoint,
+            horizon=data.endpoint.horizon_months,
+            min_events=data.endpoint.min_events,
+        )
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The rows of one model."""
+
+    endpoint: EndpointConfig
+    predictors: pd.DataFrame
+    outcome: pd.DataFrame
+    folds: pd.DataFrame
+
+
+def _data_of(prepared: Prepared, plan: Plan) -> _Data:
+    table = plan.predictors.table
+    outcome = prepared.outcomes[plan.endpoint].set_index("patient_id")[["event", "months"]].loc[table.index]
+    folds = prepared.folds[prepared.folds["patient_id"].isin(table.index)]
+    return _Data(prepared.endpoints[plan.endpoint], table, outcome, folds)

@@ -149,8 +149,8 @@ def prepare(experiment: ExperimentConfig, *, data: Path | None, out: Path, jobs:
 def extraction_exclusions(table: pd.DataFrame) -> list[Exclusion]:
     """The scans that an extraction could not use."""
     return [
-        Exclusion(row.patient_id, row.stage, row.code, row.reason, timepoint=row.timepoint)
-        for row in table.itertuples(index=False)
+        Exclusion(row["patient_id"], row["stage"], row["code"], row["reason"], timepoint=row["timepoint"])
+        for row in table.to_dict("records")
     ]
 
 

@@ -18,7 +18,7 @@ from radiomics_crlm.features.batch import SCAN_KEY, ExtractionResult, extract_co
 from radiomics_crlm.features.profiles import load_profiles
 from radiomics_crlm.imaging.geometry import check_same_geometry, clip_hu_padding
 from radiomics_crlm.imaging.regions import as_label_mask, keep_labels, labels_of, measure_lesions, parse_mask_roles
-from radiomics_crlm.imaging.volume import Volume, read_volume, write_volume
+from radiomics_crlm.imaging.volume import Volume, path_inside, read_volume, write_volume
 from radiomics_crlm.provenance.files import write_text
 from radiomics_crlm.provenance.tables import read_raw, write_table
 from radiomics_crlm.study.prepare import Progress, extraction_exclusions
@@ -26,21 +26,26 @@ from radiomics_crlm.study.prepare import Progress, extraction_exclusions
 
 @dataclass(frozen=True)
 class ScanRow:
-    """One image and one mask of it, as a row of the imaging manifest with absolute paths."""
+    """One image and one mask of it, as a row of the imaging manifest; paths are relative to ``root`` if any."""
 
     patient_id: str
     timepoint: str
     modality: str
     sequence: str
-    image: Path
-    mask: Path
+    image: str
+    mask: str
     mask_roles: str
     study_day: int | None = None
+    root: Path | None = None
 
     @property
     def case(self) -> str:
         """Key of the scan for messages."""
         return f"{self.patient_id} {self.timepoint} {self.modality}/{self.sequence}"
+
+    def path(self, named: str) -> Path:
+        """Where a file of the row lies (`CaseError` if a manifest points out of its folder)."""
+        return Path(named) if self.root is None else path_inside(self.root, named, case=self.case)
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ def one_scan(
     """
     if patient is None or image is None or mask is None:
         raise ConfigError("one scan needs --patient, --image and --mask together")
-    return ScanRow(patient, timepoint, modality, sequence, image, mask, roles)
+    return ScanRow(patient, timepoint, modality, sequence, str(image), str(mask), roles)
 
 
 def ingest_cohort(cohort: Path | None, scan: ScanRow | None, out: Path, *, progress: Progress) -> IngestResult:
@@ -115,17 +120,18 @@ def ingest_cohort(cohort: Path | None, scan: ScanRow | None, out: Path, *, progr
 
 
 def _manifest_rows(imaging: pd.DataFrame, root: Path) -> Iterator[ScanRow]:
-    for row in imaging.itertuples(index=False):
-        day = getattr(row, "study_day", None)
+    for row in imaging.to_dict("records"):
+        day = row.get("study_day")
         yield ScanRow(
-            row.patient_id,
-            row.timepoint,
-            row.modality,
-            row.sequence,
-            root / row.image,
-            root / row.mask,
-            row.mask_roles,
+            row["patient_id"],
+            row["timepoint"],
+            row["modality"],
+            row["sequence"],
+            row["image"],
+            row["mask"],
+            row["mask_roles"],
             None if pd.isna(day) else int(day),
+            root,
         )
 
 
@@ -138,10 +144,10 @@ def _check_row(row: ScanRow) -> None:
 
 
 def _ingest_scan(row: ScanRow, out: Path) -> tuple[dict[str, object], pd.DataFrame | None]:
-    image = read_volume(row.image, case=row.case)
+    image = read_volume(row.path(row.image), case=row.case)
     if row.modality == "CT":
         image = clip_hu_padding(image)
-    labels = as_label_mask(read_volume(row.mask, case=row.case), case=row.case)
+    labels = as_label_mask(read_volume(row.path(row.mask), case=row.case), case=row.case)
     mask, flags = check_same_geometry(image, labels, case=row.case)
     # Names come from a hash: a patient key is no safe file name.
     name = hashlib.sha256(row.case.encode()).hexdigest()[:16]
@@ -169,7 +175,7 @@ def _measure(row: ScanRow, key: dict[str, str], mask: Volume, flags: Sequence[st
 
 def extract_cohort_features(
     source: Path, out: Path, *, profile: str | None, settings: Path | None, jobs: int, progress: Progress
-) -> ExtractionResult:
+) -> tuple[ExtractionResult, tuple[Exclusion, ...]]:
     """Extract the features of all scans of a manifest and write lesion, patient and exclusion tables to ``out``.
 
     ``profile`` is used for every scan of its modality; without it the kind of scan decides.
@@ -195,10 +201,10 @@ def extract_cohort_features(
     result = extract_cohort(
         table, source, config.for_scans(override), jobs=jobs, on_progress=lambda done, n: progress("extract", done, n)
     )
-    exclusions = [*bad, *extraction_exclusions(result.exclusions)]
+    exclusions = (*bad, *extraction_exclusions(result.exclusions))
     write_extraction(result, out)
     write_table(exclusion_table(exclusions), out / "exclusions.parquet", "exclusions")
-    return result
+    return result, exclusions
 
 
 def write_extraction(result: ExtractionResult, out: Path) -> pd.DataFrame:

@@ -62,8 +62,9 @@ def _child(
     child = tracker.start(f"{endpoint}: {model}", parent=parent, tags={"endpoint": endpoint, "model": model})
     rows = metrics[(metrics["endpoint"] == endpoint) & (metrics["model"] == model)]
     values: dict[str, float] = {}
-    for row in rows.itertuples(index=False):
-        values |= {row.metric: row.estimate, f"{row.metric}_lower": row.lower, f"{row.metric}_upper": row.upper}
+    for row in rows.to_dict("records"):
+        name = row["metric"]
+        values |= {name: row["estimate"], f"{name}_lower": row["lower"], f"{name}_upper": row["upper"]}
     tracker.log(
         child,
         params={
