@@ -112,14 +112,14 @@ class XGBoostLogistic(BaseEstimator):
     horizon
         Months.
     rounds, depth, learning_rate, min_child_weight, l2
-        See ``boosting.BoosterSettings``.
+        See ``boosting.BoosterSettings``. The weight of a leaf is the sum of p(1 - p): 2 is about eight patients.
     seed
         Seed of the booster.
     """
 
     def __init__(
         self, horizon: float, rounds: int = 100, depth: int = 2, learning_rate: float = 0.05,
-        min_child_weight: float = 5.0, l2: float = 5.0, seed: int = 0,
+        min_child_weight: float = 2.0, l2: float = 5.0, seed: int = 0,
     ) -> None:  # fmt: skip
         self.horizon = horizon
         self.rounds = rounds
