@@ -59,6 +59,8 @@ COLUMNS = (
     "reason",
     "boundary",
 )
+# Rows are numbered as a spreadsheet shows them below the header.
+_FIRST_ROW = 2
 _NUMBERS = ("score", "value", "lower", "upper")
 
 
@@ -139,9 +141,9 @@ def _patients(table: pd.DataFrame) -> np.ndarray:
         raise InputError("the table has no column patient_id", remedy="name the column of patient keys patient_id")
     keys = table["patient_id"]
     if keys.isna().any():
-        raise InputError("patient_id is empty", where=f"row {int(np.flatnonzero(keys.isna())[0]) + 1}")
+        raise InputError("patient_id is empty", where=f"row {int(np.flatnonzero(keys.isna())[0]) + _FIRST_ROW}")
     if keys.duplicated().any():
-        row = int(np.flatnonzero(keys.duplicated())[0]) + 1
+        row = int(np.flatnonzero(keys.duplicated())[0]) + _FIRST_ROW
         raise InputError("patient_id is not unique", where=f"row {row}", expected="one row per patient")
     return keys.astype("str").to_numpy(dtype=object)
 

@@ -212,7 +212,7 @@ def test_covariances_are_symmetric_positive_and_match_the_printed_standard_error
         printed = [row for row in csv.DictReader(handle) if row["score"] == score]
     for horizon, model in models()[score].items():
         # The workbook prints either half rounded on its own.
-        assert model.covariance == pytest.approx(model.covariance.T, abs=1e-7)
+        assert model.covariance == pytest.approx(model.covariance.T, rel=1e-6, abs=1e-7)
         assert np.linalg.eigvalsh(model.covariance).min() > 0
         errors = {row["term"]: float(row["se"]) for row in printed if row["horizon_years"] == horizon}
         assert np.sqrt(np.diag(model.covariance)) == pytest.approx([errors[term] for term in model.terms], abs=6e-5)
