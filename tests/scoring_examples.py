@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -136,6 +137,7 @@ def content(inputs: Sequence[InputSpec] = CLINICAL, *, horizon: float | None = N
     return BundleContent(**(known | changes))
 
 
-def bundle(inputs: Sequence[InputSpec] = CLINICAL, *, learner: str = "ridge", horizon: float | None = None) -> Bundle:
+@functools.cache
+def bundle(inputs: tuple[InputSpec, ...] = CLINICAL, *, learner: str = "ridge", horizon: float | None = None) -> Bundle:
     """A bundle that was never on disk."""
     return Bundle(content(inputs, horizon=horizon), model(inputs, learner=learner, horizon=horizon), "0" * 64)

@@ -65,11 +65,13 @@ def admit(content: BundleContent, clinical_raw: pd.DataFrame, imaging: Imaging, 
     Raises
     ------
     InputError
-        For faults of a whole table: unknown, repeated or missing columns, or radiomics of unknown make.
+        For faults of a whole table: no rows, unknown, repeated or missing columns, or radiomics of unknown make.
     LeakError
         If the cohort declares an input of the model to be known only after the model speaks.
     """
     _refuse_late(content, notes)
+    if clinical_raw.empty:
+        raise InputError("the clinical table has no rows", expected="one row per patient", got="0 rows")
     parsed = parse_table(clinical_raw, load_schema("clinical"), ignore=notes.ignore_columns)
     rows = len(parsed.table)
     found = Admission(parsed.table, np.zeros(rows, dtype=bool), [None] * rows, [None] * rows)

@@ -1,165 +1,505 @@
-"""A whole manifest: order, exclusions, roles over several mask files, and independence of the number of processes."""
+"""Batch scoring: every row out, typed abstentions, the same bytes after a kill, the same bits for one patient alone."""
 
 from __future__ import annotations
 
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scoring_examples import CLINICAL, HOW_MADE, RADIOMICS, bundle, clinical_raw, content, features, model
 
-from radiomics_crlm.features.aggregate import aggregate_patients
-from radiomics_crlm.features.batch import ExtractionResult, extract_cohort
-from radiomics_crlm.features.profiles import Profile
-from radiomics_crlm.imaging.volume import Volume, write_volume
-from radiomics_crlm.schema import check_table
+from radiomics_crlm import clinical as rule_engine
+from radiomics_crlm.config import CohortNotes, load_endpoints
+from radiomics_crlm.errors import InputError, LeakError
+from radiomics_crlm.provenance.tables import read_table
+from radiomics_crlm.scoring.batch import ScoreSummary, score_cohort
+from radiomics_crlm.scoring.bundle import Bundle, load_bundle, write_bundle
 
-IDENTITY = (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0)
-PROFILES = {
-    "CT/portal_venous": Profile(
-        name="first",
-        description="test",
-        modality="CT",
-        resample_mm=None,
-        bin_width=25,
-        feature_classes=("firstorder",),
-    )
-}
-COLUMNS = ["patient_id", "timepoint", "modality", "sequence", "image", "mask", "mask_roles", "study_day"]
+KINDS = [("ridge", None), ("ridge", 24.0), ("xgboost", None), ("xgboost", 24.0)]
+ALL = CLINICAL + RADIOMICS
 
 
-def save(root: Path, name: str, array: np.ndarray, shift: float = 0.0) -> str:
-    write_volume(Volume(array, (1.0, 1.0, 2.0), (shift, 0.0, 0.0), IDENTITY), root / name)
-    return name
+def scored(bundle_: Bundle, raw: pd.DataFrame, out: Path, **more: object) -> tuple[pd.DataFrame, ScoreSummary]:
+    images = more.pop("features_patient", None)
+    summary = score_cohort(bundle_, raw, images, out, **more)  # type: ignore[arg-type]
+    return read_table(out / "scores.parquet", "scores"), summary
 
 
-@pytest.fixture
-def cohort(tmp_path: Path) -> tuple[pd.DataFrame, Path]:
-    """Three good scans of two patients, an anatomy mask, and one scan for each thing that can go wrong."""
-    rng = np.random.default_rng(0)
-    image = rng.normal(60, 15, (10, 16, 16)).astype(np.int16)
-    image[0, 0] = -3000
-    labels = np.zeros(image.shape, dtype=np.uint8)
-    labels[3:6, 4:8, 4:8], labels[7:9, 10:14, 10:14], labels[1, 1, 1] = 1, 2, 3
-    liver = np.zeros(image.shape, dtype=np.uint8)
-    liver[1:9, 2:15, 2:15] = 1
-    liver[1:9, 2:15, 9:15] = 2
-    liver[3:6, 4:8, 4:8] = 0  # the anatomy mask leaves lesion 1 out
-    i, m, a = save(tmp_path, "i.nii.gz", image), save(tmp_path, "m.nii.gz", labels), save(tmp_path, "a.nii.gz", liver)
-    save(tmp_path, "shifted.nii.gz", labels, shift=0.4)
-    save(tmp_path, "empty.nii.gz", labels * 0)
-    (tmp_path / "cut.nii.gz").write_bytes((tmp_path / "i.nii.gz").read_bytes()[:900])
-    ct = ["CT", "portal_venous"]
-    rows = [
-        ["P2", "restaging", *ct, i, m, "lesion=*", 90],
-        ["P1", "baseline", *ct, i, m, "lesion=*", 0],
-        ["P1", "baseline", *ct, i, a, "liver=1,2;remnant=2;hepatic_veins=9", 0],
-        ["P2", "baseline", *ct, i, m, "lesion=1,3,8", 0],
-        ["P2", "baseline", *ct, i, "shifted.nii.gz", "liver=1", 0],
-        ["E1", "baseline", *ct, "cut.nii.gz", m, "lesion=*", 0],
-        ["E2", "baseline", *ct, "none.nii.gz", m, "lesion=*", 0],
-        ["E3", "baseline", *ct, i, "shifted.nii.gz", "lesion=*", 0],
-        ["E4", "baseline", *ct, i, "empty.nii.gz", "lesion=*", 0],
-        ["E5", "baseline", "MR", "hbp", i, m, "lesion=*", 0],
-        ["E6", "baseline", *ct, i, "../m.nii.gz", "lesion=*", 0],
-        ["E7", "baseline", *ct, i, m, "tumour=1", 0],
-        ["E8", "baseline", *ct, i, a, "liver=1", 0],
-        ["E9", "baseline", *ct, i, m, "lesion=7", 0],
-        ["F1", "baseline", *ct, i, m, "lesion=1", 0],
-        ["F1", "baseline", *ct, i, a, "lesion=2", 0],
-        ["F2", "baseline", *ct, i, m, "lesion=1", 0],
-        ["F2", "baseline", *ct, a, a, "liver=2", 0],
-    ]
-    return check_table(pd.DataFrame(rows, columns=COLUMNS), "imaging"), tmp_path
+def outputs(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.fixture
-def result(cohort: tuple[pd.DataFrame, Path]) -> ExtractionResult:
-    return extract_cohort(*cohort, PROFILES)
-
-
-def test_good_scans_come_in_the_order_of_the_manifest(result: ExtractionResult) -> None:
-    keys = result.features_lesion[["patient_id", "timepoint", "lesion"]].to_numpy().tolist()
-    assert keys == [
-        *(["P2", "restaging", n] for n in (1, 2, 3)),
-        *(["P1", "baseline", n] for n in (1, 2, 3)),
-        *(["P2", "baseline", n] for n in (1, 3)),
-    ]
-    assert result.lesions[["patient_id", "timepoint", "lesion"]].to_numpy().tolist() == keys
-    assert result.features_lesion["status"].tolist() == ["ok", "ok", "failed"] * 2 + ["ok", "failed"]
-    flags = result.lesions["flags"].tolist()
-    assert flags[0] == "hu_padding_clipped"
-    assert flags[2] == "one_voxel;one_slice;hu_padding_clipped"
-    assert flags[6] == "hu_padding_clipped;label_absent:lesion=8"
-
-
-def test_each_failure_costs_one_scan_and_has_a_code(result: ExtractionResult) -> None:
-    codes = result.exclusions.set_index("patient_id")["code"].to_dict()
-    assert codes == {
-        "E1": "unreadable_image",
-        "E2": "missing_file",
-        "E3": "geometry_mismatch",
-        "E4": "empty_mask",
-        "E5": "no_profile",
-        "E6": "path_outside",
-        "E7": "bad_mask_roles",
-        "E8": "no_lesion_mask",
-        "E9": "no_lesion_label",
-        "F1": "two_lesion_masks",
-        "F2": "ambiguous_image",
+def test_risk_is_what_the_formula_says(tmp_path: Path) -> None:
+    """The ridge Cox model of the examples, computed by hand with the standard library."""
+    cells = {
+        "cea_ng_ml": "17.5",
+        "largest_met_mm": "42",
+        "n_liver_mets": "3",
+        "bilobar": "yes",
+        "primary_site": "rectum",
     }
-    assert set(result.exclusions["stage"]) == {"extract"}
-    reasons = result.exclusions.set_index("patient_id")["reason"]
-    assert "0.400 mm = 0.400 voxel" in reasons["E3"]
-    assert reasons["E5"].startswith("MR/hbp: ")
-    assert not reasons.str.contains(r"nii|\.\./", regex=True).any()
+    table, summary = scored(bundle(), pd.DataFrame([{"patient_id": "a"} | cells]), tmp_path)
+    frozen = model()
+    inputs = [math.log1p(17.5), 42.0, 3.0, 1.0, 0.0, 0.0, 1.0, 0.0]
+    assert frozen.coefficients is not None
+    risk = sum(
+        c * (x - m) / s for c, x, m, s in zip(frozen.coefficients, inputs, frozen.mean, frozen.scale, strict=True)
+    )
+    assert table.loc[0, "risk"] == pytest.approx(risk, abs=1e-12)
+    hazard, competing, survival, incidence = 0.06 * math.exp(risk), 0.02, 1.0, 0.0
+    for _ in range(2):  # events at 2 and 7.5 months
+        left = math.exp(-(hazard + competing))
+        incidence += survival * (1 - left) * hazard / (hazard + competing)
+        survival *= left
+    assert table.loc[0, "probability_12m"] == pytest.approx(incidence, abs=1e-12)
+    assert (summary.rows, summary.scored, summary.abstained) == (1, 1, 0)
 
 
-def test_anatomy_is_gathered_over_mask_files(result: ExtractionResult) -> None:
-    anatomy = result.anatomy.set_index(["patient_id", "timepoint"])
-    one = anatomy.loc[("P1", "baseline")]
-    assert one["liver_volume_ml"] == pytest.approx(8 * 13 * 13 * 2 / 1000 + 2 / 1000)  # and the voxel outside
-    assert one["remnant_volume_ml"] == pytest.approx(8 * 13 * 6 * 2 / 1000)
-    assert one["tumour_volume_ml"] == pytest.approx((48 + 32 + 1) * 2 / 1000)
-    assert one["flags"] == "label_absent:hepatic_veins=9"
-    broken = anatomy.loc[("P2", "baseline")]
-    assert broken["flags"] == "mask_failed:geometry_mismatch"
-    assert np.isnan(broken["liver_volume_ml"])
+@pytest.mark.parametrize(("learner", "horizon"), KINDS)
+def test_rows_in_are_rows_out(tmp_path: Path, learner: str, horizon: float | None) -> None:
+    raw = clinical_raw(300)
+    table, summary = scored(bundle(learner=learner, horizon=horizon), raw, tmp_path)
+    assert table["patient_id"].tolist() == raw["patient_id"].tolist()
+    assert table["row"].tolist() == list(range(2, 302))
+    assert (table["status"] == "scored").all()
+    assert table["code"].isna().all()
+    assert summary.scored == summary.rows == 300
+    months = (12, 24, 36) if horizon is None else (24,)
+    assert [c for c in table if c.startswith("probability_")] == [f"probability_{m}m" for m in months]
+    assert table[[f"probability_{m}m" for m in months]].notna().all(axis=None)
+    order = table.sort_values("risk")
+    assert order[f"probability_{months[0]}m"].is_monotonic_increasing
 
 
-def test_tables_obey_their_schemas_and_aggregate(result: ExtractionResult) -> None:
-    check_table(result.lesions, "lesions")
-    check_table(result.features_lesion, "features_lesion")
-    patients = aggregate_patients(result.features_lesion, result.lesions, result.anatomy)
-    checked = check_table(patients, "features_patient")
-    assert checked[["patient_id", "timepoint"]].to_numpy().tolist() == [
-        ["P2", "restaging"], ["P1", "baseline"], ["P2", "baseline"]]  # fmt: skip
-    sflr = checked["burden__sflr_pct"].to_numpy(dtype=float)
-    healthy = 8 * 13 * 13 - 48 - 32
-    assert sflr[1] == pytest.approx(100 * 8 * 13 * 6 / healthy)
-    assert np.isnan(sflr[[0, 2]]).all()
+@pytest.mark.parametrize(("learner", "horizon"), KINDS)
+def test_one_patient_alone_gets_the_same_bits(tmp_path: Path, learner: str, horizon: float | None) -> None:
+    raw = clinical_raw(400)
+    raw.loc[7, "cea_ng_ml"] = "high"
+    images, lesions = features(raw)
+    chosen = bundle(ALL, learner=learner, horizon=horizon)
+    more = {"features_patient": images, "features_lesion": lesions}
+    together, _ = scored(chosen, raw, tmp_path / "all", **more)
+    for position in (0, 1, 7, 8, 200, 255, 256, 399):
+        alone, _ = scored(chosen, raw.iloc[[position]], tmp_path / f"{position}", **more)
+        pd.testing.assert_frame_equal(
+            alone.drop(columns="row"),
+            together.drop(columns="row").iloc[[position]].reset_index(drop=True),
+            check_exact=True,
+        )
 
 
-def test_processes_change_nothing(cohort: tuple[pd.DataFrame, Path], result: ExtractionResult) -> None:
-    seen: list[tuple[int, int]] = []
-    parallel = extract_cohort(*cohort, PROFILES, jobs=2, on_progress=lambda done, total: seen.append((done, total)))
-    for name in ("lesions", "features_lesion", "anatomy", "exclusions"):
-        pd.testing.assert_frame_equal(getattr(result, name), getattr(parallel, name), check_exact=True)
-    assert seen == [(n, 14) for n in range(1, 15)]
+@pytest.mark.parametrize(("learner", "horizon"), KINDS)
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(chosen=st.lists(st.integers(0, 119), min_size=1, max_size=119, unique=True))
+def test_any_company_gives_the_same_bits(
+    tmp_path_factory: pytest.TempPathFactory, learner: str, horizon: float | None, chosen: list[int]
+) -> None:
+    raw = clinical_raw(120, seed=5)
+    example = bundle(learner=learner, horizon=horizon)
+    together, _ = scored(example, raw, tmp_path_factory.mktemp("all"))
+    some, _ = scored(example, raw.iloc[chosen], tmp_path_factory.mktemp("some"))
+    expected = together.iloc[chosen].reset_index(drop=True).drop(columns="row")
+    pd.testing.assert_frame_equal(some.drop(columns="row"), expected, check_exact=True)
 
 
-def test_two_scans_of_a_time_point_that_fail_alike_are_one_exclusion(tmp_path: Path) -> None:
-    rows = [["P1", "baseline", "MR", s, "i.nii", "m.nii", "lesion=*", 0] for s in ("hbp", "t2")]
-    result = extract_cohort(pd.DataFrame(rows, columns=COLUMNS), tmp_path, PROFILES)
-    assert result.exclusions["reason"].tolist() == [
-        "MR/hbp: no extraction profile for this kind of scan; MR/t2: no extraction profile for this kind of scan"
+def spoilt() -> pd.DataFrame:
+    raw = clinical_raw(12)
+    raw.loc[1, "cea_ng_ml"] = "SECRET12"
+    raw.loc[2, "n_liver_mets"] = "4711"
+    raw.loc[3, "primary_site"] = "SECRETcolon"
+    raw.loc[4, "patient_id"] = ""
+    raw.loc[5, "patient_id"] = "  "
+    raw.loc[6, "patient_id"] = "P0000"
+    raw.loc[7, ["cea_ng_ml", "largest_met_mm", "n_liver_mets", "bilobar", "primary_site"]] = ""
+    raw.loc[8, "n_liver_mets"] = "2.5"
+    raw.loc[8, "largest_met_mm"] = "-3"
+    raw.loc[9, "patient_id"] = "-999"
+    return raw
+
+
+def test_bad_rows_abstain_with_a_reason_and_cost_nobody_else(tmp_path: Path) -> None:
+    table, summary = scored(bundle(), spoilt(), tmp_path)
+    codes = dict(zip(table["row"] - 2, table["code"], strict=True))
+    assert {row: code for row, code in codes.items() if isinstance(code, str)} == {
+        0: "duplicate_patient",
+        1: "wrong_type",
+        2: "out_of_range",
+        3: "not_allowed",
+        4: "missing_key",
+        5: "missing_key",
+        6: "duplicate_patient",
+        7: "no_input",
+        8: "out_of_range",
+        9: "missing_key",
+    }
+    assert summary.abstentions == {
+        "duplicate_patient": 2,
+        "missing_key": 3,
+        "no_input": 1,
+        "not_allowed": 1,
+        "out_of_range": 2,
+        "wrong_type": 1,
+    }
+    assert (summary.rows, summary.scored, summary.abstained) == (12, 2, 10)
+    reasons = table.set_index("row")["reason"]
+    assert reasons[3] == "column cea_ng_ml: wrong type, expected a number from 0 to 100000 ng/mL"
+    assert "expected one of right_colon, left_colon, rectum" in reasons[5]
+    abstained = table[table["status"] == "abstained"]
+    assert abstained[["risk", "probability_12m", "probability_24m", "probability_36m"]].isna().all(axis=None)
+    clean, _ = scored(bundle(), clinical_raw(12).iloc[[10, 11]], tmp_path / "clean")
+    np.testing.assert_array_equal(clean["risk"], table["risk"].dropna())
+
+
+def test_no_value_of_a_patient_reaches_the_output(tmp_path: Path) -> None:
+    scored(bundle(), spoilt(), tmp_path)
+    for name, data in outputs(tmp_path).items():
+        assert b"SECRET" not in data, name
+        assert b"4711" not in data, name
+
+
+def test_every_fault_of_a_row_is_named(tmp_path: Path) -> None:
+    raw = clinical_raw(2)
+    raw.loc[0, ["bilobar", "cea_ng_ml"]] = ["perhaps", "high"]
+    table, _ = scored(bundle(), raw, tmp_path)
+    assert table.loc[0, "reason"] == (
+        "column bilobar: wrong type, expected true or false; "
+        "column cea_ng_ml: wrong type, expected a number from 0 to 100000 ng/mL"
+    )
+
+
+def test_faults_of_the_whole_table_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown column 'ceaa_ng_ml'"):
+        score_cohort(bundle(), clinical_raw(3).rename(columns={"cea_ng_ml": "ceaa_ng_ml"}), None, tmp_path)
+    with pytest.raises(InputError, match="lacks required columns"):
+        score_cohort(bundle(), clinical_raw(3).drop(columns="patient_id"), None, tmp_path)
+    with pytest.raises(InputError, match="no rows"):
+        score_cohort(bundle(), clinical_raw(0), None, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_columns_can_be_ignored(tmp_path: Path) -> None:
+    raw = clinical_raw(3).assign(hospital_name="x")
+    table, _ = scored(bundle(), raw, tmp_path, notes=CohortNotes(ignore_columns=("hospital_name",)))
+    assert (table["status"] == "scored").all()
+
+
+def test_absent_inputs_are_missing_and_said(tmp_path: Path) -> None:
+    raw = clinical_raw(5).drop(columns=["bilobar", "primary_site"])
+    raw["cea_ng_ml"], raw["n_liver_mets"], raw["largest_met_mm"] = "10", "2", "30"
+    table, summary = scored(bundle(), raw, tmp_path)
+    assert summary.absent_inputs == ("bilobar", "primary_site")
+    assert table["flags"].tolist() == ["missing:2"] * 5
+    assert summary.flags == {"missing": 5}
+
+
+def test_flags_reach_the_table(tmp_path: Path) -> None:
+    raw = clinical_raw(1)
+    raw.loc[0] = ["a", "90000", "30", "2", "", "", "yes", "8"]
+    table, summary = scored(bundle(), raw, tmp_path)
+    assert table.loc[0, "flags"] == "missing:2;out_of_range:cea_ng_ml;unit_suspicion:cea_ng_ml"
+    assert table.loc[0, "status"] == "scored"
+    assert summary.flags == {"missing": 1, "out_of_range": 1, "unit_suspicion": 1}
+
+
+def test_a_cohort_that_learns_an_input_too_late_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LeakError, match="cea_ng_ml is known only at postoperative"):
+        score_cohort(
+            bundle(), clinical_raw(3), None, tmp_path, notes=CohortNotes(available_at={"cea_ng_ml": "postoperative"})
+        )
+
+
+def test_population_of_the_endpoint(tmp_path: Path) -> None:
+    definition = load_endpoints()["conversion"]
+    chosen = content(horizon=None, endpoint="conversion", definition=definition, speaks_at="baseline", horizons=(12,))
+    raw = clinical_raw(3).assign(initially_resectable=["no", "yes", ""], cea_ng_ml="5")
+    table, _ = scored(Bundle(chosen, model(horizon=12.0), "1" * 64), raw, tmp_path)
+    assert table["status"].tolist() == ["scored", "abstained", "abstained"]
+    assert table["code"].tolist()[1:] == ["not_in_population", "population_unknown"]
+
+
+def radiomic(tmp_path: Path, change: dict[str, object] | None = None, **more: object) -> pd.DataFrame:
+    """Three patients with CT; the second one's scan is changed."""
+    raw = clinical_raw(3).assign(cea_ng_ml="5")
+    images, lesions = features(raw)
+    for table in (images, lesions):
+        for name, value in (change or {}).items():
+            if name in table:
+                table.loc[1, name] = value
+    more = {"features_patient": images, "features_lesion": lesions} | more
+    table, _ = scored(bundle(ALL), raw, tmp_path, **more)
+    assert table["status"].tolist()[::2] == ["scored", "scored"]
+    return table
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "words"),
+    [
+        ({"settings_hash": "fedcba9876543210"}, "other_settings", "other settings"),
+        ({"engine": "pyradiomics 3.0.1"}, "other_engine", "another engine"),
+        ({"settings_hash": None}, "unknown_extraction", "not known"),
+        ({"patient_id": "somebody"}, "no_scan", "no CT/portal_venous scan with features at preoperative or earlier"),
+        ({"sequence": "arterial"}, "no_scan", "no CT/portal_venous scan"),
+        ({"modality": "MR"}, "no_scan", "no CT/portal_venous scan"),
+        (
+            {"largest__original_glcm_Contrast": np.nan, "largest__original_shape_Sphericity": np.nan},
+            "no_features",
+            "no feature that the model reads",
+        ),
+        ({"burden__total_volume_ml": -1.0}, "out_of_range", "column burden__total_volume_ml.*>= 0"),
+        ({"largest__original_glcm_Contrast": np.inf}, "out_of_range", "a finite number"),
+    ],
+)
+def test_scans_that_cannot_be_used(tmp_path: Path, change: dict[str, object], code: str, words: str) -> None:
+    table = radiomic(tmp_path, change)
+    assert table.loc[1, "code"] == code
+    assert pd.Series([table.loc[1, "reason"]]).str.contains(words).all()
+    # The rules need no image and are shown all the same.
+    assert isinstance(table.loc[1, "rule__fong_crs"], str)
+
+
+def test_two_equally_late_scans_are_not_guessed_at(tmp_path: Path) -> None:
+    raw = clinical_raw(2).assign(cea_ng_ml="5")
+    images, lesions = features(raw)
+    twice = pd.concat([images, images.iloc[[0]]], ignore_index=True)
+    table, _ = scored(bundle(ALL), raw, tmp_path, features_patient=twice, features_lesion=lesions)
+    assert table["code"].tolist()[0] == "ambiguous_scan"
+    assert table["status"].tolist() == ["abstained", "scored"]
+
+
+def test_scans_after_the_prediction_time_are_not_used(tmp_path: Path) -> None:
+    raw = clinical_raw(2).assign(cea_ng_ml="5")
+    images, lesions = features(raw)
+    definition = load_endpoints()["recurrence"].model_copy(update={"prediction_time": "baseline"})
+    inputs = tuple(type(s)(s.name, s.source, s.kind, s.categories, s.log, "baseline") for s in ALL)
+    early = content(ALL).model_copy(update={"speaks_at": "baseline", "definition": definition, "inputs": inputs})
+    for table in (images, lesions):
+        table.loc[1, "timepoint"] = "baseline"
+    found, _ = scored(
+        Bundle(early, model(ALL), "2" * 64), raw, tmp_path, features_patient=images, features_lesion=lesions
+    )
+    assert found["code"].tolist()[0] == "later_scan"
+    assert found.loc[0, "reason"] == "every CT/portal_venous scan was made after baseline, when the model speaks"
+    assert found["status"].tolist() == ["abstained", "scored"]
+
+
+def test_failed_extractions_are_named(tmp_path: Path) -> None:
+    exclusions = pd.DataFrame({"patient_id": ["P0001"], "stage": ["extract"], "code": ["geometry"], "reason": ["x"]})
+    table = radiomic(tmp_path, {"patient_id": "nobody"}, exclusions=exclusions)
+    assert table.loc[1, "reason"].endswith("or earlier (geometry)")
+
+
+def test_flags_of_the_scan_are_handed_on(tmp_path: Path) -> None:
+    raw = clinical_raw(2).assign(cea_ng_ml="5")
+    images, lesions = features(raw)
+    images["flags"] = ["largest_failed;nan_ignored=3", None]
+    table, _ = scored(bundle(ALL), raw, tmp_path, features_patient=images, features_lesion=lesions)
+    assert table.loc[0, "flags"].endswith("scan:largest_failed;scan:nan_ignored=3")
+    assert "scan:" not in str(table.loc[1, "flags"])
+
+
+def test_features_of_unknown_make_are_refused(tmp_path: Path) -> None:
+    raw = clinical_raw(2)
+    images, lesions = features(raw)
+    with pytest.raises(InputError, match="nothing says how the features were extracted"):
+        score_cohort(bundle(ALL), raw, images, tmp_path)
+    table, _ = scored(bundle(ALL), raw, tmp_path, features_patient=images.assign(**HOW_MADE))
+    assert (table["status"] == "scored").all()
+    with pytest.raises(InputError, match="lack 1 columns that the model needs"):
+        score_cohort(bundle(ALL), raw, images.drop(columns=RADIOMICS[1].name), tmp_path, features_lesion=lesions)
+
+
+def test_a_cohort_without_images_abstains_from_radiomics(tmp_path: Path) -> None:
+    _, summary = scored(bundle(ALL), clinical_raw(4), tmp_path)
+    assert summary.abstentions == {"no_scan": 4}
+
+
+def test_rules_beside_the_model(tmp_path: Path) -> None:
+    raw = clinical_raw(40)
+    table, _ = scored(bundle(), raw, tmp_path)
+    for position in range(40):
+        cells = {
+            "cea_ng_ml": raw.loc[position, "cea_ng_ml"],
+            "largest_met_mm": raw.loc[position, "largest_met_mm"],
+            "n_liver_mets": raw.loc[position, "n_liver_mets"],
+            "node_positive_primary": {"yes": True, "no": False}.get(raw.loc[position, "node_positive_primary"]),
+            "dfi_months": raw.loc[position, "dfi_months"],
+        }
+        numbers = {k: float(v) if isinstance(v, str) else v for k, v in cells.items() if v not in ("", None)}
+        single = rule_engine.evaluate("fong_crs", numbers)
+        number, text = table.loc[position, "rule__fong_crs__score"], table.loc[position, "rule__fong_crs"]
+        if single.status == "ok":
+            assert number == single.score
+            assert text == f"score {single.score:g}, group {single.group}"
+        else:
+            assert single.bounds is not None
+            assert math.isnan(number)
+            assert text.startswith(f"not assessable: bounds {single.bounds[0]:g}-{single.bounds[1]:g}")
+
+
+def test_rules_see_no_more_than_the_model(tmp_path: Path) -> None:
+    chosen = Bundle(content(rules=("margin_class",)), model(), "3" * 64)
+    table, _ = scored(chosen, clinical_raw(2).assign(resection_margin_mm="5", cea_ng_ml="5"), tmp_path)
+    assert table["rule__margin_class"].str.startswith("not assessable").all()
+
+
+def test_rows_that_cannot_be_read_have_no_rule_result(tmp_path: Path) -> None:
+    table, _ = scored(bundle(), spoilt(), tmp_path)
+    assert table["rule__fong_crs"].isna().tolist() == [
+        code in ("duplicate_patient", "missing_key", "wrong_type", "out_of_range", "not_allowed")
+        for code in table["code"]
     ]
-    assert result.lesions.empty
-    assert result.features_lesion.empty
-    assert {"patient_id", "lesion", "volume_ml"} <= set(result.lesions)
 
 
-def test_nothing_in_nothing_out(tmp_path: Path) -> None:
-    result = extract_cohort(pd.DataFrame(columns=COLUMNS), tmp_path, PROFILES)
-    assert result.exclusions.empty
-    assert result.lesions.empty
+def test_a_spreadsheet_takes_no_cell_for_a_formula(tmp_path: Path) -> None:
+    raw = clinical_raw(6).assign(cea_ng_ml="5")
+    raw["patient_id"] = ["=1+1", "+1", "-1", "@SUM(A1)", 'x"y,z', "plain"]
+    scored(bundle(), raw, tmp_path)
+    back = pd.read_csv(tmp_path / "scores.csv", dtype="str")
+    assert back["patient_id"].tolist() == ["'=1+1", "'+1", "'-1", "'@SUM(A1)", 'x"y,z', "plain"]
+    table = read_table(tmp_path / "scores.parquet", "scores")
+    assert table["patient_id"].tolist() == raw["patient_id"].tolist()
+    # Numbers stay numbers, whatever their sign, and lose nothing.
+    assert [float(cell) for cell in back["risk"]] == table["risk"].tolist()
+    assert (table["risk"] < 0).any()
+
+
+def test_twice_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        score_cohort(bundle(), spoilt(), None, tmp_path / name)
+    first = outputs(tmp_path / "one")
+    assert first == outputs(tmp_path / "two")
+    assert set(first) == {"scores.jsonl", "scores.parquet", "scores.csv"}
+    again = score_cohort(bundle(), spoilt(), None, tmp_path / "one")
+    assert again.resumed == 12
+    assert outputs(tmp_path / "one") == first
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What an uninterrupted run over twenty rows leaves."""
+    folder = tmp_path_factory.mktemp("whole")
+    score_cohort(bundle(), clinical_raw(20), None, folder)
+    return outputs(folder)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(share=st.floats(0, 1))
+def test_resuming_from_any_byte_gives_the_same_bytes(
+    tmp_path_factory: pytest.TempPathFactory, whole: dict[str, bytes], share: float
+) -> None:
+    folder = tmp_path_factory.mktemp("cut")
+    journal = whole["scores.jsonl"]
+    left = journal[: round(share * len(journal))]
+    (folder / "scores.jsonl").write_bytes(left)
+    summary = score_cohort(bundle(), clinical_raw(20), None, folder)
+    assert summary.resumed == max(0, left.count(b"\n") - 1)
+    assert outputs(folder) == whole
+
+
+def test_a_corrupt_line_and_all_after_it_are_done_again(tmp_path: Path) -> None:
+    raw = clinical_raw(10)
+    score_cohort(bundle(), raw, None, tmp_path)
+    whole = outputs(tmp_path)
+    lines = whole["scores.jsonl"].splitlines(keepends=True)
+    for bad in (b"{torn\n", b"[]\n", lines[8], b"\xff\xfe\n"):
+        (tmp_path / "scores.jsonl").write_bytes(b"".join([*lines[:5], bad, *lines[6:]]))
+        assert score_cohort(bundle(), raw, None, tmp_path).resumed == 4
+        assert outputs(tmp_path) == whole
+
+
+def test_interrupted_by_an_exception(tmp_path: Path) -> None:
+    raw = clinical_raw(600)
+    score_cohort(bundle(), raw, None, tmp_path / "whole")
+
+    def stop(done: int, total: int) -> None:
+        assert total == 600
+        if done == 300:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score_cohort(bundle(), raw, None, tmp_path / "stopped", on_progress=stop)
+    assert set(outputs(tmp_path / "stopped")) == {"scores.jsonl"}
+    seen: list[int] = []
+    summary = score_cohort(bundle(), raw, None, tmp_path / "stopped", on_progress=lambda done, _: seen.append(done))
+    assert summary.resumed == 300
+    assert seen == list(range(301, 601))
+    assert outputs(tmp_path / "stopped") == outputs(tmp_path / "whole")
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from scoring_examples import bundle, clinical_raw
+from radiomics_crlm.scoring.batch import score_cohort
+
+def die(done, total):
+    if done == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+score_cohort(bundle(), clinical_raw(300), None, Path(sys.argv[1]), on_progress=die)
+"""
+
+
+def test_a_killed_process_loses_no_finished_row(tmp_path: Path) -> None:
+    folder = Path(__file__).resolve().parents[1]
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    for kill_at in (1, 257):
+        done = subprocess.run(
+            [sys.executable, "-c", _KILLED, str(tmp_path / "k"), str(kill_at)], env=environment, check=False
+        )
+        assert done.returncode == -signal.SIGKILL
+        assert (tmp_path / "k" / "scores.jsonl").read_bytes().count(b"\n") == kill_at + 1
+    assert score_cohort(bundle(), clinical_raw(300), None, tmp_path / "k").resumed == 257
+    score_cohort(bundle(), clinical_raw(300), None, tmp_path / "whole")
+    assert outputs(tmp_path / "k") == outputs(tmp_path / "whole")
+
+
+def test_other_scores_are_not_overwritten(tmp_path: Path) -> None:
+    score_cohort(bundle(), clinical_raw(5), None, tmp_path)
+    before = outputs(tmp_path)
+    other_bundle = Bundle(content(), model(), "f" * 64)
+    changed = clinical_raw(5)
+    changed.loc[0, "dfi_months"] = "1"
+    for chosen, raw, notes in [
+        (other_bundle, clinical_raw(5), CohortNotes()),
+        (bundle(), changed, CohortNotes()),
+        (bundle(), clinical_raw(6), CohortNotes()),
+        (bundle(), clinical_raw(5), CohortNotes(name="other")),
+    ]:
+        with pytest.raises(InputError, match="holds the scores of another bundle, input or version"):
+            score_cohort(chosen, raw, None, tmp_path, notes=notes)
+    assert outputs(tmp_path) == before
+
+
+def test_the_journal_names_bundle_and_input(tmp_path: Path) -> None:
+    summary = score_cohort(bundle(), clinical_raw(3), None, tmp_path)
+    header, *lines = (tmp_path / "scores.jsonl").read_text().splitlines()
+    assert json.loads(header)["bundle_sha256"] == summary.bundle_sha256 == "0" * 64
+    assert json.loads(header)["input_sha256"] == summary.input_sha256
+    assert [json.loads(line)["row"] for line in lines] == [2, 3, 4]
+
+
+def test_a_model_that_overflows_abstains(tmp_path: Path) -> None:
+    frozen = model()
+    wild = replace(frozen, coefficients=np.full(frozen.mean.size, 1e308))
+    raw = clinical_raw(2).assign(cea_ng_ml="90000", largest_met_mm="299", n_liver_mets="150")
+    table, _ = scored(Bundle(content(), wild, "4" * 64), raw, tmp_path)
+    assert table["code"].tolist() == ["no_result", "no_result"]
+
+
+def test_scores_of_a_bundle_from_disk(tmp_path: Path) -> None:
+    digest = write_bundle(tmp_path / "bundle", content(), model(learner="xgboost"))
+    table, summary = scored(load_bundle(tmp_path / "bundle"), clinical_raw(10), tmp_path / "out")
+    assert set(table["bundle_sha256"]) == {digest} == {summary.bundle_sha256}
+    direct, _ = scored(Bundle(content(), model(learner="xgboost"), digest), clinical_raw(10), tmp_path / "direct")
+    pd.testing.assert_frame_equal(table, direct, check_exact=True)
