@@ -45,6 +45,8 @@ class Rule:
         are never looked at.
     body
         The part that the method reads (items, groups, rows, parameters).
+    needs_all
+        True for rules that are not assessable as soon as one needed input is unknown.
     by_default
         False for rules that run only when asked for.
     """
@@ -59,6 +61,7 @@ class Rule:
     endpoints: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     notes: str = ""
+    needs_all: bool = False
     by_default: bool = True
     body: Mapping[str, Any] = field(default_factory=dict)
 
@@ -176,7 +179,7 @@ def _rule(rule_id: str, entry: dict[str, Any]) -> Rule:
     return made
 
 
-_PLAIN = ("title", "definition", "method", "notes", "by_default")
+_PLAIN = ("title", "definition", "method", "notes", "needs_all", "by_default")
 _LISTS = ("inputs", "fallbacks", "optional", "endpoints", "sources")
 
 

@@ -59,6 +59,11 @@ def compare(number: Any, sign: str, bound: float) -> Any:
     return _COMPARE[sign](number, bound)
 
 
+def meets(number: float, test: str) -> bool:
+    """Whether a known number passes a test such as ``[6, 8]``."""
+    return all(bool(compare(number, sign, bound)) for sign, bound in parse_bounds(test))
+
+
 def parse_bounds(text: str) -> tuple[tuple[str, float], ...]:
     """Bounds of a numeric test.
 

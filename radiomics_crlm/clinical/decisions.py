@@ -13,12 +13,7 @@ from radiomics_crlm.errors import ConfigError
 
 
 def steps(rule: Rule, facts: Facts) -> RuleResult:
-    """The first row that holds; a row that is open stops the table and names the inputs it waits for.
-
-    With ``all_inputs_needed`` every input must be known, even where a row would decide without it.
-    """
-    if rule.body.get("all_inputs_needed") and (missing := facts.missing(rule.inputs)):
-        return unknown(missing)
+    """The first row that holds; a row that is open stops the table and names the inputs it waits for."""
     for row in rule.body["rows"]:
         alternatives = clauses(row)
         state = facts.state(alternatives) if alternatives else True
@@ -26,7 +21,7 @@ def steps(rule: Rule, facts: Facts) -> RuleResult:
             needed = {test.name for tests in alternatives for test in tests}
             return unknown(facts.missing(name for name in rule.inputs if name in needed))
         if state:
-            gives = row.get("gives", {})
+            gives = dict(row.get("gives", {}))
             boundary = disputed_inputs(rule.body["rows"], facts)
             return RuleResult(OK, group=row["group"], value=row.get("value"), boundary=boundary, extra=gives)
     raise ConfigError("a table of steps has no last row without a condition", where=rule.id)

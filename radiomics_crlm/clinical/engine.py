@@ -26,7 +26,7 @@ from radiomics_crlm.clinical import (
 from radiomics_crlm.clinical.catalogue import Rule, rule
 from radiomics_crlm.clinical.derivation import Encoded, Prepared, prepare
 from radiomics_crlm.clinical.facts import Facts, Method, RefusedInputError
-from radiomics_crlm.clinical.result import INVALID, NOT_ASSESSABLE, OK, RuleResult, invalid
+from radiomics_crlm.clinical.result import INVALID, NOT_ASSESSABLE, OK, RuleResult, invalid, unknown
 from radiomics_crlm.clinical.vocabulary import encode, vocabulary
 from radiomics_crlm.errors import InputError
 
@@ -178,16 +178,22 @@ def _additive_results(chosen: Rule, prepared: Prepared) -> list[RuleResult]:
 
 def _apply(chosen: Rule, codes: Mapping[str, float]) -> RuleResult:
     try:
-        return _METHODS[chosen.method](chosen, Facts(codes, _judge))
+        return _decide(chosen, Facts(codes, _judge))
     except RefusedInputError as refusal:
         return invalid(refusal.reason)
+
+
+def _decide(chosen: Rule, facts: Facts) -> RuleResult:
+    if chosen.needs_all and (missing := facts.missing(chosen.inputs)):
+        return unknown(missing)
+    return _METHODS[chosen.method](chosen, facts)
 
 
 def _judge(rule_id: str, codes: Mapping[str, float]) -> RuleResult:
     """Another rule on inputs that are already checked and completed."""
     chosen = rule(rule_id)
     if chosen.method != "additive":
-        return _METHODS[chosen.method](chosen, Facts(codes, _judge))
+        return _decide(chosen, Facts(codes, _judge))
     columns = {name: np.array([codes.get(name, np.nan)]) for name in chosen.all_inputs}
     return _additive_results(chosen, Prepared(columns, np.array([None], dtype=object)))[0]
 

@@ -6,21 +6,17 @@ from collections.abc import Mapping
 
 from radiomics_crlm.clinical.catalogue import Rule, clauses
 from radiomics_crlm.clinical.facts import Facts, Method, RefusedInputError
-from radiomics_crlm.clinical.result import OK, RuleResult, unknown
+from radiomics_crlm.clinical.result import OK, RuleResult
 
 
 def flags(rule: Rule, facts: Facts) -> RuleResult:
     """Flags that hold; unknown optional inputs count as absent and are named as not stated."""
-    if missing := facts.missing(rule.inputs):
-        return unknown(missing)
     held = [item["flag"] for item in rule.body["items"] if facts.state(clauses(item))]
     return RuleResult(OK, extra={"flags": held, "not_stated": list(facts.missing(rule.optional))})
 
 
 def workup(rule: Rule, facts: Facts) -> RuleResult:
     """Staging examinations, with the limits of PET where it is listed."""
-    if missing := facts.missing(rule.inputs):
-        return unknown(missing)
     options = list(rule.parameter("always"))
     local = facts["local_treatment_considered"]
     if local:
@@ -35,8 +31,6 @@ def workup(rule: Rule, facts: Facts) -> RuleResult:
 
 def updated_probability(rule: Rule, facts: Facts) -> RuleResult:
     """Probability in per cent after each scan done; the scans are taken as independent."""
-    if missing := facts.missing(rule.inputs):
-        return unknown(missing)
     prior = facts["prior_malignancy_pct"]
     if not 0 < prior < 100:
         raise RefusedInputError("prior_malignancy_pct must lie strictly between 0 and 100")

@@ -21,10 +21,8 @@ def _disappearance(facts: Facts) -> float:
     return -math.log(retention / 100) / _MINUTES
 
 
-def icg_constant(rule: Rule, facts: Facts) -> RuleResult:
+def icg_constant(_: Rule, facts: Facts) -> RuleResult:
     """Preoperative disappearance constant per minute."""
-    if missing := facts.missing(rule.inputs):
-        return unknown(missing)
     return RuleResult(OK, value=_disappearance(facts))
 
 
@@ -42,8 +40,6 @@ def icg_of_remnant(rule: Rule, facts: Facts) -> RuleResult:
 
 def albumin_bilirubin(rule: Rule, facts: Facts) -> RuleResult:
     """ALBI score and grade; bilirubin in mg/dL, albumin in g/L."""
-    if missing := facts.missing(rule.inputs):
-        return unknown(missing)
     if facts["bilirubin_mg_dl"] <= 0:
         raise RefusedInputError("bilirubin_mg_dl must be above 0")
     bilirubin = facts["bilirubin_mg_dl"] * rule.parameter("umol_l_per_mg_dl")

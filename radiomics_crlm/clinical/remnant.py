@@ -16,10 +16,8 @@ from radiomics_crlm.clinical.result import OK, RuleResult, unknown
 _CLASSES = ("inadequate", "grey_zone", "adequate")
 
 
-def standardised_remnant(rule: Rule, facts: Facts) -> RuleResult:
+def standardised_remnant(_: Rule, facts: Facts) -> RuleResult:
     """Remnant in per cent of the tumour-free liver."""
-    if missing := facts.missing(rule.inputs):
-        return unknown(missing)
     healthy = facts["tlv_ml"] - facts["tumour_volume_ml"]
     if compare(facts["flr_ml"], ">", healthy):
         raise RefusedInputError("flr_ml must not exceed tlv_ml - tumour_volume_ml")
@@ -49,16 +47,12 @@ def remnant_adequacy(rule: Rule, facts: Facts) -> RuleResult:
 
 def remnant_to_weight(rule: Rule, facts: Facts) -> RuleResult:
     """Remnant in per cent of body weight (1 mL taken as 1 g)."""
-    if missing := facts.missing(rule.inputs):
-        return unknown(missing)
     value = 100 * facts["flr_ml"] / (facts["weight_kg"] * 1000)
     return RuleResult(OK, value=value, extra={"met": bool(compare(value, ">=", rule.parameter("minimum_pct")))})
 
 
 def hypertrophy_rate(rule: Rule, facts: Facts) -> RuleResult:
     """Gain of the remnant in percentage points, and per week."""
-    if missing := facts.missing(rule.inputs):
-        return unknown(missing)
     if facts["weeks_after_pve"] <= 0:
         raise RefusedInputError("weeks_after_pve must be above 0")
     gain = facts["flr_pct_post"] - facts["sflr_pct"]
@@ -108,7 +102,7 @@ def chemotherapy_injury(rule: Rule, facts: Facts) -> RuleResult:
     group = possible.pop()
     expected = rule.parameter(group)
     minimum, conservative = rule_of("flr_adequacy").parameter("bounds")[expected["quality"]]
-    extra = {"risks": expected["risks"], "sflr_minimum_pct": minimum, "sflr_conservative_pct": conservative}
+    extra = {"risks": list(expected["risks"]), "sflr_minimum_pct": minimum, "sflr_conservative_pct": conservative}
     return RuleResult(OK, group=group, extra=extra)
 
 
@@ -127,18 +121,14 @@ def _mosteller(facts: Facts) -> float:
     return math.sqrt(facts["height_cm"] * facts["weight_kg"] / 3600)
 
 
-def body_surface(rule: Rule, facts: Facts) -> RuleResult:
+def body_surface(_: Rule, facts: Facts) -> RuleResult:
     """Body surface area in m2 after Mosteller, with Du Bois beside it."""
-    if missing := facts.missing(rule.inputs):
-        return unknown(missing)
     dubois = 0.007184 * facts["height_cm"] ** 0.725 * facts["weight_kg"] ** 0.425
     return RuleResult(OK, value=_mosteller(facts), extra={"dubois": dubois})
 
 
 def estimated_liver_volume(rule: Rule, facts: Facts) -> RuleResult:
     """Total liver volume in mL estimated from the body surface; the tumour is not subtracted."""
-    if missing := facts.missing(rule.inputs):
-        return unknown(missing)
     value = rule.parameter("intercept_ml") + rule.parameter("slope_ml_per_m2") * _mosteller(facts)
     return RuleResult(OK, value=value, extra={"label": "estimated"})
 

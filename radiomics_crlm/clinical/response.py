@@ -6,13 +6,9 @@ import datetime
 from collections.abc import Mapping
 
 from radiomics_crlm.clinical.catalogue import Rule
-from radiomics_crlm.clinical.conditions import compare, parse_bounds
+from radiomics_crlm.clinical.conditions import compare, meets
 from radiomics_crlm.clinical.facts import Facts, Method, RefusedInputError
 from radiomics_crlm.clinical.result import OK, RuleResult, unknown
-
-
-def _within(number: float, test: str) -> bool:
-    return all(bool(compare(number, sign, bound)) for sign, bound in parse_bounds(test))
 
 
 def _change(name: str, start: float, now: float) -> float:
@@ -47,29 +43,23 @@ def recist(rule: Rule, facts: Facts) -> RuleResult:
 
 def early_shrinkage(rule: Rule, facts: Facts) -> RuleResult:
     """Early shrinkage, positive when the sum decreases; not assessable outside the accepted weeks."""
-    if missing := facts.missing(rule.inputs):
-        return unknown(missing)
-    if not _within(facts["weeks_from_start"], rule.parameter("accepted_weeks")):
+    if not meets(facts["weeks_from_start"], rule.parameter("accepted_weeks")):
         return unknown((rule.parameter("window"),))
     value = -_change("baseline_sum_mm", facts["baseline_sum_mm"], facts["current_sum_mm"])
     extra = {
         "met": bool(compare(value, ">=", rule.parameter("minimum_pct"))),
-        "nominal_window": _within(facts["weeks_from_start"], rule.parameter("nominal_weeks")),
+        "nominal_window": meets(facts["weeks_from_start"], rule.parameter("nominal_weeks")),
     }
     return RuleResult(OK, value=value, extra=extra)
 
 
-def depth_of_response(rule: Rule, facts: Facts) -> RuleResult:
+def depth_of_response(_: Rule, facts: Facts) -> RuleResult:
     """Largest shrinkage, positive when the sum decreases."""
-    if missing := facts.missing(rule.inputs):
-        return unknown(missing)
     return RuleResult(OK, value=-_change("baseline_sum_mm", facts["baseline_sum_mm"], facts["nadir_sum_mm"]))
 
 
 def volume_response(rule: Rule, facts: Facts) -> RuleResult:
     """Change of the total tumour volume, classified at several thresholds."""
-    if missing := facts.missing(rule.inputs):
-        return unknown(missing)
     change = _change("ttv_baseline_ml", facts["ttv_baseline_ml"], facts["ttv_current_ml"])
     extra: dict[str, object] = {"change_pct": change}
     for threshold in rule.parameter("thresholds_pct"):
@@ -81,8 +71,6 @@ def volume_response(rule: Rule, facts: Facts) -> RuleResult:
 def schedule(rule: Rule, facts: Facts) -> RuleResult:
     """Dates of the reassessments and of the operation, as ISO text."""
     start, last = facts["therapy_start_date"], facts["last_chemo_date"]
-    if start is None:
-        return unknown(facts.missing(rule.inputs))
     if last is not None and last < start:
         raise RefusedInputError("last_chemo_date must not precede therapy_start_date")
     soonest, latest = (datetime.timedelta(days=days) for days in rule.parameter("then_days"))
@@ -101,8 +89,6 @@ def schedule(rule: Rule, facts: Facts) -> RuleResult:
 
 def chemotherapy_duration(rule: Rule, facts: Facts) -> RuleResult:
     """Short or long for the line in which the cycles were given, and their place beside the cycles for conversion."""
-    if missing := facts.missing(rule.inputs):
-        return unknown(missing)
     cycles, line = facts["chemo_cycles"], int(facts["chemo_line"])
     fewest, most = rule.parameter("conversion_cycles")
     target = "below" if cycles < fewest else ("above" if cycles > most else "within")
@@ -111,10 +97,8 @@ def chemotherapy_duration(rule: Rule, facts: Facts) -> RuleResult:
     return RuleResult(OK, group=group, extra={"conversion_target": target})
 
 
-def oligoprogression(rule: Rule, facts: Facts) -> RuleResult:
+def oligoprogression(_: Rule, facts: Facts) -> RuleResult:
     """Share of controlled lesions, and whether a single one grows."""
-    if missing := facts.missing(rule.inputs):
-        return unknown(missing)
     followed, growing = facts["n_lesions_followed"], facts["n_lesions_progressing"]
     if growing > followed:
         raise RefusedInputError("n_lesions_progressing must not exceed n_lesions_followed")
@@ -129,9 +113,7 @@ def oligoprogression(rule: Rule, facts: Facts) -> RuleResult:
 
 def disappearance_odds(rule: Rule, facts: Facts) -> RuleResult:
     """Relative odds that metastases disappear, against three or fewer and six cycles."""
-    if missing := facts.missing(rule.inputs):
-        return unknown(missing)
-    many = _within(facts["n_liver_mets"], rule.parameter("many"))
+    many = meets(facts["n_liver_mets"], rule.parameter("many"))
     cycles = facts["chemo_cycles"] - rule.parameter("reference_cycles")
     odds = (rule.parameter("odds_of_many") if many else 1.0) * rule.parameter("odds_per_cycle") ** cycles
     return RuleResult(OK, value=odds, extra={"relative_odds": odds, "high_number": many})

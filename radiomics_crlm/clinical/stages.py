@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from radiomics_crlm.clinical.catalogue import Rule
-from radiomics_crlm.clinical.conditions import compare, parse_bounds
+from radiomics_crlm.clinical.conditions import meets
 from radiomics_crlm.clinical.facts import Facts, Method
 from radiomics_crlm.clinical.result import NOT_ASSESSABLE, OK, RuleResult, unknown
 from radiomics_crlm.clinical.tumour_burden import BURDEN_INPUTS, tumour_burden
@@ -19,8 +19,8 @@ def tumour_burden_zone(rule: Rule, facts: Facts) -> RuleResult:
     names = (*BURDEN_INPUTS, "multiple_metastases")
     lower, upper = tumour_burden({name: np.array([facts.codes.get(name, np.nan)]) for name in names})
     least = float(lower[0])
-    zones = [(zone, parse_bounds(test)) for zone, test in rule.parameter("zones")]
-    first = next(i for i, (_, tests) in enumerate(zones) if all(compare(least, sign, end) for sign, end in tests))
+    zones = rule.parameter("zones")
+    first = next(index for index, (_, test) in enumerate(zones) if meets(least, test))
     if np.isfinite(upper[0]):
         return RuleResult(OK, score=least, group=zones[first][0])
     possible = sorted(zone for zone, _ in zones[first:])
@@ -39,12 +39,12 @@ def _count_is(facts: Facts, test: str) -> bool | None:
     count = facts["n_liver_mets"]
     if count is None and facts["multiple_metastases"] is False:
         count = 1
-    return None if count is None else all(bool(compare(count, sign, end)) for sign, end in parse_bounds(test))
+    return None if count is None else meets(count, test)
 
 
 def _size_is(facts: Facts, test: str) -> bool | None:
     size = facts["largest_met_mm"]
-    return None if size is None else all(bool(compare(size, sign, end)) for sign, end in parse_bounds(test))
+    return None if size is None else meets(size, test)
 
 
 def _both(state: bool | None) -> tuple[bool, ...]:

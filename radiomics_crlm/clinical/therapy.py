@@ -109,8 +109,6 @@ def lung_metastases(rule: Rule, facts: Facts) -> RuleResult:
 
 def options_and_cautions(rule: Rule, facts: Facts) -> RuleResult:
     """Options and cautions of one lesion; unknown places count as absent and are named as not stated."""
-    if missing := facts.missing(rule.inputs):
-        return unknown(missing)
     holding = [item for item in rule.body["items"] if not clauses(item) or facts.state(clauses(item))]
     extra = {
         "options": [item["option"] for item in holding if "option" in item],

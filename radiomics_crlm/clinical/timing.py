@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from radiomics_crlm.clinical.catalogue import Rule
 from radiomics_crlm.clinical.derivation import DAYS_PER_MONTH
 from radiomics_crlm.clinical.facts import Facts, Method
-from radiomics_crlm.clinical.result import OK, RuleResult, unknown
+from radiomics_crlm.clinical.result import OK, RuleResult
 
 
-def disease_free_interval(rule: Rule, facts: Facts) -> RuleResult:
+def disease_free_interval(_: Rule, facts: Facts) -> RuleResult:
     """Days and months from the diagnosis of the primary to the first detection of liver metastases, never negative."""
-    if missing := facts.missing(rule.inputs):
-        return unknown(missing)
     days = max(0, (facts["crlm_diagnosis_date"] - facts["primary_diagnosis_date"]).days)
     months = days / DAYS_PER_MONTH
     extra = {"dfi_days": days, "dfi_months": months, "anchor": "primary_diagnosis_date"}

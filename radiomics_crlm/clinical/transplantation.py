@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from radiomics_crlm.clinical.catalogue import Rule
-from radiomics_crlm.clinical.conditions import compare, parse_bounds
+from radiomics_crlm.clinical.conditions import compare, meets
 from radiomics_crlm.clinical.decisions import criteria, item_states
 from radiomics_crlm.clinical.facts import Facts, Method
 from radiomics_crlm.clinical.result import OK, RuleResult
@@ -28,7 +28,7 @@ def _cea_state(rule: Rule, facts: Facts) -> bool | None:
     now, highest = facts["cea_ng_ml"], facts["cea_max_ng_ml"]
     if now is None:
         return None
-    if all(bool(compare(now, sign, bound)) for sign, bound in parse_bounds(rule.parameter("cea"))):
+    if meets(now, rule.parameter("cea")):
         return True
     return None if highest is None else bool(compare(now, "<=", rule.parameter("share_of_maximum") * highest))
 

@@ -13,7 +13,7 @@ import pytest
 from radiomics_crlm import clinical
 from radiomics_crlm.clinical.engine import COLUMNS
 from radiomics_crlm.errors import ConfigError, InputError
-from radiomics_crlm.schema import check_table, load_schema
+from radiomics_crlm.schema import check_table, load_schema, parse_table
 
 FONG = {"node_positive_primary": True, "dfi_months": 3, "n_liver_mets": 2, "largest_met_mm": 51, "cea_ng_ml": 201}
 
@@ -205,6 +205,56 @@ def test_one_bad_patient_costs_one_patient() -> None:
     assert got.query("rule == 'fong_crs'")["status"].tolist() == ["ok", "invalid", "ok"]
     assert got.query("rule == 'mcs2019'")["status"].tolist() == ["not_assessable"] * 3
     assert got["reason"].dropna().tolist() == ["cea_ng_ml must be a number from 0 to 100000 ng/mL"]
+
+
+def test_typed_columns_of_the_clinical_table_give_the_same_as_texts() -> None:
+    raw = pd.DataFrame(
+        {
+            "patient_id": ["a", "b", "c"],
+            "node_positive_primary": ["1", "0", ""],
+            "synchronous_crlm": ["true", "", "false"],
+            "n_liver_mets": ["3", "-999", "1"],
+            "largest_met_mm": ["60", "20.5", "unknown"],
+            "cea_ng_ml": ["250", "3", "4"],
+            "ras_status": ["mutant", "wild_type", ""],
+            "extrahepatic_status": ["none", "resectable", ""],
+            "primary_diagnosis_date": ["2024-01-01", "2024-01-01", ""],
+            "crlm_diagnosis_date": ["2025-03-01", "2024-02-01", ""],
+        }
+    )
+    typed = parse_table(raw, load_schema("clinical")).table
+    plain = typed.astype(object).where(typed.notna(), None)
+    rules = ["fong_crs", "mcs2019", "game2018", "timing_dfi", "nagashima2006"]
+    pd.testing.assert_frame_equal(clinical.evaluate_table(typed, rules), clinical.evaluate_table(plain, rules))
+    assert clinical.evaluate_table(typed, ["fong_crs"])["score"].fillna(-1).tolist() == [4, -1, -1]
+    assert clinical.evaluate_table(typed, ["nagashima2006"])["missing"].fillna("").str.split(
+        ";"
+    ).str.len().tolist() == [1, 2, 5]
+
+
+def test_a_column_of_numbers_is_not_read_as_a_category() -> None:
+    table = pd.DataFrame({"patient_id": ["a", "b"], "ras_status": [1.0, np.nan]})
+    got = clinical.evaluate_table(table, ["ras_margin"])
+    assert got["status"].tolist() == ["invalid", "not_assessable"]
+
+
+def test_results_do_not_share_the_lists_of_the_rule_files() -> None:
+    for rule, inputs in (
+        ("margin_class", {"resection_margin_mm": 0}),
+        ("chemo_liver_injury", {"oxaliplatin_given": True, "irinotecan_given": True}),
+        ("hypertrophy_strategy", {"sflr_pct": 25, "liver_quality": "normal"}),
+        ("first_line_options", {"msi_status": "MSI-H_dMMR"}),
+        ("dlm_status", {"seen_on_ct": True}),
+        ("staging_workup", {"local_treatment_considered": True}),
+    ):
+        before = clinical.evaluate(rule, inputs)
+        for entry in before.extra.values():
+            if isinstance(entry, list):
+                entry.clear()
+        before.extra.clear()
+        again = clinical.evaluate(rule, inputs)
+        assert again.extra
+        assert any(entry for entry in again.extra.values())
 
 
 def test_criteria_show_met_and_the_failed_items_in_the_table() -> None:
