@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -165,29 +165,49 @@ def assess(chosen: Rule, prepared: Prepared) -> ScoreTable:
     # Nine decimals remove the noise of adding weights such as 0.60034 and stay far below any of them.
     lower = np.round(np.sum([low for low, _ in spans], axis=0), 9)
     upper = np.round(np.sum([high for _, high in spans], axis=0), 9)
-    unknown = _unknown(chosen, parts, columns, rows)
-    forced = _forced(chosen, columns, rows)
-    if "override" in chosen.body:
-        unknown |= {name: mask & (forced != 1) for name, mask in unknown.items()}
-        unknown |= {name: np.isnan(forced) & np.isnan(columns[name]) for name in _decisive(chosen)}
-    is_open = np.any([*unknown.values(), np.zeros(rows, dtype=bool)], axis=0)
     bad = np.array([reason is not None for reason in prepared.reasons], dtype=bool)
-    counted = ~is_open & ~bad & (forced != 1)
-    ends = _shifted(chosen, lower, upper, forced, is_open & ~bad)
-    certain = np.where(is_open & ~bad & (_group_index(chosen, lower) == _group_index(chosen, upper)), lower, np.nan)
-    group = _group(chosen, np.where(counted, lower, np.nan))
-    group[(forced == 1) & ~bad] = chosen.body.get("override", {}).get("group")
-    return ScoreTable(
-        status=np.where(bad, INVALID, np.where(is_open, NOT_ASSESSABLE, OK)).astype(object),
-        score=np.where(counted, lower, np.nan),
-        value=_polynomial(chosen, np.where(counted, lower, np.nan)),
-        group=group,
-        lower=ends[0],
-        upper=ends[1],
-        certain=_group(chosen, certain) if "override" not in chosen.body else np.full(rows, None),
-        missing=_names({name: mask & ~bad for name, mask in unknown.items()}, rows),
+    unknown = {name: mask & ~bad for name, mask in _unknown(chosen, parts, columns, rows).items()}
+    waits = np.any(list(unknown.values()), axis=0)
+    score = np.where(bad | waits, np.nan, lower)
+    certain = waits & (_group_index(chosen, lower) == _group_index(chosen, upper))
+    table = ScoreTable(
+        status=np.where(bad, INVALID, np.where(waits, NOT_ASSESSABLE, OK)).astype(object),
+        score=score,
+        value=_polynomial(chosen, score),
+        group=_group(chosen, score),
+        lower=np.where(waits, lower, np.nan),
+        upper=np.where(waits, upper, np.nan),
+        certain=_group(chosen, np.where(certain, lower, np.nan)),
+        missing=_names(unknown, rows),
         reason=prepared.reasons,
         boundary=_names({name: mask & ~bad for name, mask in _disputed(parts, columns).items()}, rows),
+    )
+    return _overridden(chosen, columns, table, (lower, upper)) if "override" in chosen.body else table
+
+
+def _overridden(chosen: Rule, columns: Columns, table: ScoreTable, ends: tuple[Column, Column]) -> ScoreTable:
+    """Grades: one input (extrahepatic disease) decides the worst grade whatever the score, or leaves it open."""
+    override = chosen.body["override"]
+    assumed = {name: np.nan_to_num(columns[name], nan=0.0) for name in override["unknown_counts_as_no"]}
+    forced = any_state(conditions(override["any"]), {**columns, **assumed})
+    valid = table.status != INVALID
+    worst, undecided = valid & (forced == 1), valid & np.isnan(forced)
+    waits = ((table.status == NOT_ASSESSABLE) & ~worst) | undecided
+    lower, upper = (end + override["first"] for end in ends)
+    decisive = tuple(name for name in override["any"] if name not in assumed)
+    group, missing = table.group.copy(), np.empty(len(valid), dtype=object)
+    group[worst], group[waits] = override["group"], None
+    for index, names in enumerate(table.missing):
+        missing[index] = () if worst[index] else names + (decisive if undecided[index] else ())
+    return replace(
+        table,
+        status=np.where(worst, OK, np.where(waits, NOT_ASSESSABLE, table.status)).astype(object),
+        score=np.where(worst | waits, np.nan, table.score),
+        group=group,
+        lower=np.where(waits, lower, np.nan),
+        upper=np.where(waits, np.where(undecided, override["rank"], upper), np.nan),
+        certain=np.full(len(valid), None),
+        missing=missing,
     )
 
 
@@ -206,29 +226,6 @@ def _unknown(chosen: Rule, parts: Sequence[Item], columns: Columns, rows: int) -
         for name, mask in part.unknown(columns).items():
             found[name] |= mask
     return found
-
-
-def _decisive(chosen: Rule) -> tuple[str, ...]:
-    override = chosen.body["override"]
-    return tuple(name for name in override["any"] if name not in override["unknown_counts_as_no"])
-
-
-def _forced(chosen: Rule, columns: Columns, rows: int) -> Column:
-    """Three-valued: whether the override group applies whatever the score."""
-    if "override" not in chosen.body:
-        return np.zeros(rows)
-    override = chosen.body["override"]
-    assumed = {name: np.nan_to_num(columns[name], nan=0.0) for name in override["unknown_counts_as_no"]}
-    return any_state(conditions(override["any"]), {**columns, **assumed})
-
-
-def _shifted(chosen: Rule, lower: Column, upper: Column, forced: Column, bounded: Column) -> tuple[Column, Column]:
-    """Bounds on the scale that the rule shows (grades where an override exists)."""
-    if "override" in chosen.body:
-        override = chosen.body["override"]
-        lower, upper = lower + override["first"], upper + override["first"]
-        upper = np.where(np.isnan(forced), override["rank"], upper)
-    return np.where(bounded, lower, np.nan), np.where(bounded, upper, np.nan)
 
 
 def _polynomial(chosen: Rule, score: Column) -> Column:
