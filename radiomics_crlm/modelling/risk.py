@@ -103,8 +103,8 @@ def cumulative_incidence(baseline: Baseline, risk: Floats, months: Sequence[floa
     out = np.full((risk.size, len(months)), np.nan)
     if baseline.months.size == 0:
         return out
-    with np.errstate(over="ignore"):
-        relative = np.exp(risk)
+    # Bounded so that an absurd risk gives a hazard that is absurd but finite.
+    relative = np.exp(np.minimum(risk, 600.0))
     hazard = np.minimum(relative[:, None] * baseline.event[None, :], 1e12)
     total = hazard + baseline.competing[None, :]
     before = np.exp(-(np.cumsum(total, axis=1) - total))
