@@ -58,7 +58,7 @@ class Artefacts:
         try:
             return describe(model).title
         except ConfigError:
-            return clean(model)
+            return model
 
     def is_model(self, name: str) -> bool:
         """Whether a row of the metrics belongs to a model fitted here (otherwise to a score)."""

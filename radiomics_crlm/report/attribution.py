@@ -13,7 +13,7 @@ import pandas as pd
 
 from radiomics_crlm.report.artefacts import Artefacts
 from radiomics_crlm.report.participants import clinical_spec
-from radiomics_crlm.report.wording import clean, fixed, main_clause, number
+from radiomics_crlm.report.wording import fixed, main_clause, number
 
 Part = dict[str, Any]
 
@@ -82,7 +82,7 @@ def _feature(rows: pd.DataFrame, feature: str, rank: int, reach: float, per_dot:
     mean = float(np.abs(attribution).mean())
     return {
         "rank": rank,
-        "feature": clean(feature, 120),
+        "feature": feature,
         "meaning": _meaning(feature),
         "mean": mean,
         "mean_text": fixed(mean, 3),

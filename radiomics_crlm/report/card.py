@@ -13,7 +13,7 @@ from radiomics_crlm.report.attribution import explanation
 from radiomics_crlm.report.page import render_card
 from radiomics_crlm.report.scores import scores
 from radiomics_crlm.report.verdicts import clinical_counterpart, shown_model, verdict
-from radiomics_crlm.report.wording import MOMENTS, clean, listed
+from radiomics_crlm.report.wording import MOMENTS, cleaned, listed
 
 Part = dict[str, Any]
 
@@ -50,13 +50,13 @@ def build_card(out: Path) -> Part:
     card: Part = {
         "card_version": CARD_VERSION,
         "name": artefacts.experiment.name,
-        "title": clean(artefacts.experiment.title),
-        "question": clean(artefacts.experiment.question),
+        "title": artefacts.experiment.title,
+        "question": artefacts.experiment.question,
         "cohort": _cohort(artefacts),
         "leak": leak,
         "verdicts": [verdict(artefacts, n, leaked=leak["allowed"] and n in leak["endpoints"]) for n in shown],
         "use": _use(artefacts),
-        "cautions": [clean(c) for c in artefacts.experiment.cautions],
+        "cautions": list(artefacts.experiment.cautions),
         "flow": participants.flow(artefacts),
         "population": participants.population(artefacts),
         "outcomes": participants.outcomes(artefacts),
@@ -74,7 +74,8 @@ def build_card(out: Path) -> Part:
     }
     card["notices"] = _notices(artefacts, card)
     card["limits"] = _limits(artefacts, card)
-    return card
+    text: Part = cleaned(card)
+    return text
 
 
 def write_card(out: Path) -> Path:
@@ -101,8 +102,8 @@ def _with_counterpart(artefacts: Artefacts, model: str | None) -> list[str | Non
 def _cohort(artefacts: Artefacts) -> Part:
     recorded = artefacts.part("cohort")
     return {
-        "name": clean(recorded.get("name") or "not named"),
-        "citation": clean(recorded.get("citation") or ""),
+        "name": recorded.get("name") or "not named",
+        "citation": recorded.get("citation") or "",
         "simulated": bool(recorded.get("simulated", False)),
         "patients_in": recorded.get("patients_in"),
     }
@@ -202,16 +203,16 @@ def _technical(artefacts: Artefacts, shown: Mapping[str, str | None]) -> Part:
             "title": artefacts.endpoints[name].title if name in artefacts.endpoints else name,
             "model": str(body.get("model", "")),
             "bundle": _basename(body.get("bundle", "")),
-            "sha256": clean(body.get("sha256", "")),
+            "sha256": body.get("sha256", ""),
         }
         for name, body in artefacts.part("delivered").items()
     ]
     return {
-        "engine": clean(run.get("engine") or "not recorded"),
+        "engine": run.get("engine") or "not recorded",
         "seed": run.get("seed", design.seed),
         "design": design.model_dump(mode="json"),
-        "versions": {clean(k): clean(v) for k, v in artefacts.part("versions").items()},
-        "hashes": {_basename(k): clean(v) for k, v in artefacts.part("hashes").items()},
+        "versions": dict(artefacts.part("versions")),
+        "hashes": {_basename(k): v for k, v in artefacts.part("hashes").items()},
         "delivered": delivered,
         "shown": dict(shown),
         "tables_absent": dict(artefacts.absent),
@@ -220,4 +221,4 @@ def _technical(artefacts: Artefacts, shown: Mapping[str, str | None]) -> Part:
 
 def _basename(path: Any) -> str:
     """Last component of a path: folders of the machine do not belong on the page."""
-    return clean(str(path).replace("\\", "/").rstrip("/").rpartition("/")[2])
+    return str(path).replace("\\", "/").rstrip("/").rpartition("/")[2]

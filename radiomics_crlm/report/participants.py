@@ -8,7 +8,7 @@ from typing import Any
 from radiomics_crlm.config import EndpointConfig
 from radiomics_crlm.errors import ConfigError
 from radiomics_crlm.report.artefacts import Artefacts, patient_keys, without_keys
-from radiomics_crlm.report.wording import MOMENTS, clean, fixed, main_clause, months_text, number, percent, suppress
+from radiomics_crlm.report.wording import MOMENTS, fixed, main_clause, months_text, number, percent, suppress
 from radiomics_crlm.schema import AVAILABILITY, ColumnSpec, load_schema
 
 Part = dict[str, Any]
@@ -36,8 +36,8 @@ def _flow_stage(recorded: Mapping[str, Any], keys: set[str], horizon: float | No
         return {"absent": "the record of the run holds no figures for it"}
     excluded: list[Part] = [
         {
-            "stage": clean(e.get("stage", "")),
-            "code": clean(e.get("code", "")),
+            "stage": e.get("stage", ""),
+            "code": e.get("code", ""),
             "reason": without_keys(e.get("reason") or e.get("code", ""), keys),
             "n": int(e["n"]),
         }
@@ -72,17 +72,17 @@ def population(artefacts: Artefacts) -> Part:
     rows: list[Part] = []
     for entry in recorded:
         known, missing = int(entry.get("known") or 0), int(entry.get("missing") or 0)
-        name = clean(entry["variable"])
+        name = str(entry["variable"])
         rows.append(
             {
                 "variable": name,
                 "description": described(name),
-                "unit": clean(entry.get("unit") or ""),
+                "unit": entry.get("unit") or "",
                 "known": known,
                 "missing": missing,
                 "missing_share": percent(missing, known + missing),
                 "summary": _summary(entry.get("summary"), known),
-                "available_at": clean(entry.get("available_at") or ""),
+                "available_at": entry.get("available_at") or "",
             }
         )
     return {"rows": rows, "patients": max(r["known"] + r["missing"] for r in rows)}
@@ -90,7 +90,7 @@ def population(artefacts: Artefacts) -> Part:
 
 def _summary(summary: Any, known: int) -> str:
     if isinstance(summary, Mapping) and isinstance(summary.get("counts"), Mapping):
-        counts = {clean(name, 60): int(n) for name, n in summary["counts"].items()}
+        counts = {str(name): int(n) for name, n in summary["counts"].items()}
         shown = suppress(counts)
         return "; ".join(
             f"{name} {value}" + (f" ({percent(value, known)})" if isinstance(value, int) else "")
@@ -100,7 +100,7 @@ def _summary(summary: Any, known: int) -> str:
         median, lower, upper = (number(summary.get(k)) for k in ("median", "lower", "upper"))
         decimals = 0 if median is not None and abs(median) >= 100 else 1
         return f"{fixed(median, decimals)} ({fixed(lower, decimals)} to {fixed(upper, decimals)})"
-    return clean(summary) if summary else ""
+    return str(summary) if summary else ""
 
 
 def clinical_spec(column: str) -> ColumnSpec | None:
@@ -197,9 +197,9 @@ def _refusals(artefacts: Artefacts, recorded: Any) -> list[Part]:
         for entry in entries:
             known, speaks = entry["available_at"], entry["speaks_at"]
             row: Part = {
-                "column": clean(entry["column"]),
-                "known": MOMENTS.get(known, clean(known)),
-                "speaks": MOMENTS.get(speaks, clean(speaks)),
+                "column": entry["column"],
+                "known": MOMENTS.get(known, known),
+                "speaks": MOMENTS.get(speaks, speaks),
                 "endpoints": [],
                 "titles": [],
             }
@@ -233,7 +233,7 @@ def predictors(artefacts: Artefacts) -> Part:
                 _family(column), {"family": _family(column), "n": 0, "sets": sets, "columns": []}
             )
             family["n"] += 1
-            family["columns"].append(clean(column))
+            family["columns"].append(column)
             continue
         clinical.append(_clinical_row(column, earliest.get(column)) | {"sets": sets, "leak": column in late})
     clinical.sort(key=lambda row: (row["order"], row["column"]))
@@ -244,7 +244,7 @@ def _clinical_row(column: str, known_at: str | None) -> Part:
     spec = clinical_spec(column)
     moment = known_at or (spec.available_at if spec else "")
     return {
-        "column": clean(column),
+        "column": column,
         "description": described(column),
         "unit": spec.unit if spec else "",
         "known": MOMENTS.get(moment, "not recorded"),

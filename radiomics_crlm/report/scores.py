@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from radiomics_crlm.report.artefacts import Artefacts
-from radiomics_crlm.report.wording import clean, fixed, suppress
+from radiomics_crlm.report.wording import fixed, main_clause, suppress
 
 Part = dict[str, Any]
 
@@ -28,8 +28,8 @@ def _assessable(artefacts: Artefacts) -> Part:
         {
             "endpoint": endpoint,
             "endpoint_title": config.title,
-            "score": clean(name),
-            "title": clean(body.get("title") or name),
+            "score": name,
+            "title": main_clause(body.get("title") or name),
             "n_assessable": int(body["n_assessable"]),
             "n_not_assessable": int(body["n_not_assessable"]),
         }
@@ -55,7 +55,7 @@ def _score(artefacts: Artefacts, rows: pd.DataFrame, rule: str) -> Part:
     missing = Counter(word for cell in rows["missing"].dropna() for word in _names(cell))
     return {
         "rule": rule,
-        "title": clean(artefacts.model_title(rule)),
+        "title": artefacts.model_title(rule),
         "n": len(rows),
         "ok": status["ok"],
         "partial": status["partial"],
@@ -74,7 +74,7 @@ def _counts(rows: pd.DataFrame) -> tuple[dict[str, int], str]:
         whole = bool((known == known.round()).all())
         levels = sorted(known.unique())
         return {fixed(float(v), 0 if whole else 1): int((known == v).sum()) for v in levels}, "score"
-    groups = Counter(clean(g, 40) for g in rows["group"].dropna())
+    groups = Counter(str(g) for g in rows["group"].dropna())
     return dict(sorted(groups.items())), "group"
 
 

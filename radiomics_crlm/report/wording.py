@@ -161,6 +161,19 @@ def clean(text: object, limit: int = 2000) -> str:
     return plain if len(plain) <= limit else plain[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
+def cleaned(part: Any) -> Any:
+    """A JSON value with every text in it, keys too, made fit for the page by :func:`clean`.
+
+    >>> cleaned({"where": ["C:/data/x.csv", 1]})
+    {'where': ['x.csv', 1]}
+    """
+    if isinstance(part, str):
+        return clean(part)
+    if isinstance(part, dict):
+        return {clean(key): cleaned(value) for key, value in part.items()}
+    return [cleaned(value) for value in part] if isinstance(part, list | tuple) else part
+
+
 def main_clause(text: object) -> str:
     """A description without the remarks in brackets that follow it.
 

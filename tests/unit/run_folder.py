@@ -55,7 +55,9 @@ def experiment(**changes: Any) -> dict[str, Any]:
         "deliver": {"recurrence": "combined/ridge", "os": "combined/ridge"},
         "cautions": ["The cohort comes from one hospital."],
     }
-    return ExperimentConfig.model_validate(content | changes).model_dump(mode="json")
+    content |= changes
+    content["deliver"] = {name: model for name, model in content["deliver"].items() if name in content["endpoints"]}
+    return ExperimentConfig.model_validate(content).model_dump(mode="json")
 
 
 def make_run_folder(out: Path, *, n: int = 180, seed: int = 7, **changes: Any) -> Path:
