@@ -18,6 +18,7 @@ from rich.progress import (
 from rich.table import Table
 
 _PLAIN_INTERVAL_S = 5.0
+_PLAIN_WIDTH = 200
 
 
 class Screen:
@@ -25,6 +26,8 @@ class Screen:
 
     def __init__(self) -> None:
         self._out = Console(highlight=False, soft_wrap=True)
+        if not self._out.is_terminal:  # a file or a pipe has no width to fit into
+            self._out.width = _PLAIN_WIDTH
         self._err = Console(stderr=True, highlight=False, soft_wrap=True)
         self._bars: dict[str, TaskID] = {}
         self._started: dict[str, float] = {}

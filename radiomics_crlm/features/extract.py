@@ -38,6 +38,7 @@ _CROP_MARGIN = 48
 # Rounding noise of an interpolated value: index error 1e-13 times a gradient of some 1000 grey levels per voxel.
 _NOISE = 1e-8
 _INTEGER_TYPES = (sitk.sitkUInt8, sitk.sitkInt8, sitk.sitkUInt16, sitk.sitkInt16, sitk.sitkUInt32, sitk.sitkInt32)
+_ROUNDING = 1e-9
 # What the engine raises on regions and images that it cannot handle.
 _ENGINE_ERRORS = (
     ArithmeticError,
@@ -165,7 +166,7 @@ class _Scan:
         except _ENGINE_ERRORS:
             # The text of the engine may quote voxel values; the code says enough.
             return {"status": "failed", "reason": "engine_refused", "flags": ""}
-        values = {PREFIX + key: float(value) for key, value in raw.items()}
+        values = {PREFIX + key: _real(value) for key, value in raw.items()}
         thin = min(inside.shape) == 1 or self.extractor.thinnest == 1
         return _checked(values, names, thin)
 
@@ -245,6 +246,17 @@ def _crop(image: sitk.Image, box: tuple[slice, ...], margin: np.ndarray) -> sitk
     low = np.maximum(np.array([s.start for s in reversed(box)]) - margin, 0)
     high = np.minimum(np.array([s.stop for s in reversed(box)]) + margin, size)
     return sitk.RegionOfInterest(image, (high - low).tolist(), low.tolist())
+
+
+def _real(value: Any) -> float:
+    """A feature as a real number.
+
+    GLCM MCC is the root of an eigenvalue of a matrix that is not symmetric, so the engine may return it as a complex
+    number whose imaginary part is rounding; one that is more than that has no meaning and becomes NaN, which is
+    flagged.
+    """
+    number = complex(value)
+    return number.real if abs(number.imag) <= _ROUNDING * max(1.0, abs(number.real)) else float("nan")
 
 
 def _checked(values: Mapping[str, float], names: list[str], thin: bool) -> dict[str, Any]:
