@@ -19,7 +19,11 @@ def yes_no(name: str, yes: object, no: object, points: float = 1) -> list[Option
 
 NODES = yes_no("node_positive_primary", True, False)
 SIZE = yes_no("largest_met_mm", 50.1, 50.0)
-SEVERAL = yes_no("n_liver_mets", 2, 1)
+SEVERAL = [
+    *yes_no("n_liver_mets", 2, 1),
+    ({"multiple_metastases": True}, 1, 1, ()),
+    ({"multiple_metastases": False}, 0, 0, ()),
+]
 DFI_12 = yes_no("dfi_months", 11.9, 12.0)
 CEA_200 = yes_no("cea_ng_ml", 200.5, 200.0)
 FONG = [NODES, DFI_12, SEVERAL, SIZE, CEA_200]
@@ -64,11 +68,13 @@ DIFFERENTIATION: list[Option] = [
 REES_CEA: list[Option] = [
     ({"cea_ng_ml": 5.9}, 0, 0, ()),
     ({"cea_ng_ml": 6.0}, 1, 1, ()),
+    ({"cea_ng_ml": 60.0}, 1, 1, ()),
     ({"cea_ng_ml": 60.5}, 3, 3, ()),
     ({}, 0, 3, ("cea_ng_ml",)),
 ]
 REES_SIZE: list[Option] = [
     ({"largest_met_mm": 49.9}, 0, 0, ()),
+    ({"largest_met_mm": 50.0}, 2, 2, ()),
     ({"largest_met_mm": 100.0}, 2, 2, ()),
     ({"largest_met_mm": 100.5}, 7, 7, ()),
     ({}, 0, 7, ("largest_met_mm",)),
@@ -104,7 +110,7 @@ SCORES: dict[str, tuple[list[list[Option]], list[tuple[str, float, float]]]] = {
             yes_no("largest_met_mm", 50.1, 50.0, 1.35657),
             yes_no("extrahepatic_present", True, False, 1.1943),
             yes_no("dfi_months", 11.9, 12.0, 0.67838),
-            yes_no("n_liver_mets", 2, 1, 0.85412),
+            [*yes_no("n_liver_mets", 2, 1, 0.85412), ({"multiple_metastases": True}, 0.85412, 0.85412, ())],
         ],
         [("A", 0, 3), ("B", 3.000001, 5), ("C", 5.000001, 9)],
     ),
@@ -211,8 +217,8 @@ def test_every_state_of_every_item(rule: str) -> None:
         assert (None if pd.isna(row.group_certain) else row.group_certain) == certain
 
 
-def test_fong_has_243_states() -> None:
-    assert len(list(itertools.product(*FONG))) == 243
+def test_fong_has_all_243_states_of_five_items_and_those_of_the_fallback() -> None:
+    assert len(list(itertools.product(*FONG))) == 243 * 5 // 3
 
 
 def test_every_additive_rule_is_enumerated() -> None:

@@ -51,6 +51,13 @@ def test_the_description_of_a_score_holds_points_bounds_groups_sources_and_discr
     assert clinical.describe("resect_seed004").points[-1] == "sflr_pct >= 30 or rlv_bw is met"
 
 
+def test_the_groups_of_a_score_rise_and_end_with_its_range() -> None:
+    for rule in rules().values():
+        ends = [upper for _, upper in rule.body.get("groups", ())]
+        assert ends == sorted(set(ends))
+        assert not ends or ends[-1] == rule.body["range"][1]
+
+
 @pytest.mark.parametrize("rule", ["rees2008_postop", "helsinki2023", "margin_class", "hgp", "conversion_label"])
 def test_a_rule_with_an_input_of_the_specimen_is_later_than_a_preoperative_model(rule: str) -> None:
     assert any(is_later(when, "preoperative") for when in clinical.prediction_inputs(rule).values())
