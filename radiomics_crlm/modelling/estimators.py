@@ -96,11 +96,12 @@ class RidgeCox(BaseEstimator):
 
     def risk(self, X: Floats) -> Floats:
         """Log hazard ratio against a patient whose inputs are all 0."""
+        check_is_fitted(self)
         return linear_risk(X, self.coef_, self.intercept_)
 
     def probability(self, X: Floats, months: Sequence[float]) -> Floats:
         """Cumulative incidence of the event by each of ``months``, the competing event taken into account."""
-        check_is_fitted(self)
+        check_is_fitted(self, "baseline_")
         return cumulative_incidence(self.baseline_, self.risk(X), months)
 
 
@@ -186,11 +187,12 @@ class XGBoostCox(BaseEstimator):
 
     def risk(self, X: Floats) -> Floats:
         """Log hazard ratio."""
+        check_is_fitted(self)
         return margins(self.booster_, X)
 
     def probability(self, X: Floats, months: Sequence[float]) -> Floats:
         """Cumulative incidence of the event by each of ``months``, the competing event taken into account."""
-        check_is_fitted(self)
+        check_is_fitted(self, "baseline_")
         return cumulative_incidence(self.baseline_, self.risk(X), months)
 
 

@@ -1,0 +1,116 @@
+"""Refusals before the first fit, and the inner folds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from simulated_tables import deal_folds, noise_table, number_columns
+
+from radiomics_crlm.errors import InputError, LeakError
+from radiomics_crlm.evaluation.outcome import make_outcome
+from radiomics_crlm.modelling.audit import FitAudit
+from radiomics_crlm.modelling.checks import (
+    align_outcome,
+    check_events,
+    check_table,
+    draw_inner_folds,
+    fold_matrix,
+    stratum,
+)
+from radiomics_crlm.modelling.recipe import Recipe
+
+X = noise_table(12, 3, 0)
+RECIPE = Recipe("s", number_columns(3), "ridge", "time_to_event")
+FOLDS = deal_folds(X.index, folds=3, repeats=2, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("table", "match"),
+    [
+        (X.iloc[:0], "no patients"),
+        (pd.concat([X, X.iloc[:2]]), "2 patients are repeated"),
+        (X.set_axis([None, *X.index[1:]]), "1 have no key"),
+        (X * np.nan, "all predictors are missing"),
+        (X.replace(X.iloc[0, 0], np.inf), "infinite in 1 cells"),
+        (X[["x0", "x1"]], "x2: 1 columns"),
+    ],
+)
+def test_table(table: pd.DataFrame, match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        check_table(table, RECIPE)
+
+
+def test_outcome_is_joined_by_key_whatever_its_order() -> None:
+    table = pd.DataFrame({"event": 1, "months": np.arange(12.0)}, index=X.index)
+    shuffled = table.sample(frac=1, random_state=1)
+    assert align_outcome(shuffled, X.index)["months"].tolist() == list(range(12))
+    for bad in (table.iloc[:11], pd.concat([table, table.iloc[:1]]), table.set_axis(range(12))):
+        with pytest.raises(InputError, match="different patients"):
+            align_outcome(bad, X.index)
+    with pytest.raises(InputError, match="different lengths; expected 12; got 2"):
+        align_outcome(make_outcome([1, 0], [1, 2]), X.index)
+
+
+def test_folds_come_in_the_order_of_the_table() -> None:
+    wide = fold_matrix(FOLDS.sample(frac=1, random_state=0), X.index)
+    first = FOLDS[FOLDS["repeat"] == 0].set_index("patient_id")["fold"]
+    assert wide[0].tolist() == first.loc[X.index].tolist()
+
+
+@pytest.mark.parametrize(
+    ("folds", "match"),
+    [
+        (pd.concat([FOLDS, FOLDS.iloc[:1]]), "more than one fold"),
+        (FOLDS.iloc[1:], "lack a fold in some repeats"),
+        (FOLDS[FOLDS["patient_id"] != X.index[0]], "1 patients have no fold, 0 patients"),
+        (FOLDS.replace({"patient_id": {X.index[0]: "Z"}}), "1 patients have no fold, 1 patients"),
+        (FOLDS.assign(fold=0), "fewer than two folds"),
+    ],
+)
+def test_folds(folds: pd.DataFrame, match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        fold_matrix(folds, X.index)
+
+
+def test_events_are_counted_per_fold() -> None:
+    wide = pd.DataFrame({0: np.arange(12) % 3}, index=X.index)
+    everywhere = make_outcome([1] * 6 + [0] * 6, np.arange(1, 13))
+    check_events(everywhere, wide, kind="time_to_event", horizon=None, min_events=4, where="dfs")
+    with pytest.raises(
+        InputError, match="repeat 0, fold 0: the training fold has too few events; expected at least 5; got 4"
+    ):
+        check_events(everywhere, wide, kind="time_to_event", horizon=None, min_events=5, where="dfs")
+    lopsided = make_outcome(np.arange(12) % 3 == 1, np.arange(1, 13))
+    with pytest.raises(InputError, match="dfs, repeat 0, fold 0: the test fold has no event"):
+        check_events(lopsided, wide, kind="time_to_event", horizon=None, min_events=1, where="dfs")
+    with pytest.raises(InputError, match="target is constant"):
+        check_events(everywhere, wide, kind="binary", horizon=0.5, min_events=1, where="dfs")
+
+
+def test_strata() -> None:
+    y = make_outcome([0, 1, 2, 0], [5, 6, 7, 30])
+    assert stratum(y, None).tolist() == [0, 1, 2, 0]
+    assert stratum(y, 12.0).tolist() == [2, 1, 0, 0]
+
+
+@pytest.mark.parametrize("folds", [2, 3, 5])
+def test_inner_folds_are_balanced_and_seeded(folds: int) -> None:
+    codes = np.random.default_rng(0).integers(0, 3, 47)
+    drawn = draw_inner_folds(codes, folds, np.random.default_rng(1))
+    assert (drawn == draw_inner_folds(codes, folds, np.random.default_rng(1))).all()
+    assert (drawn != draw_inner_folds(codes, folds, np.random.default_rng(2))).any()
+    assert np.ptp(np.bincount(drawn, minlength=folds)) <= 1
+    for code in range(3):
+        assert np.ptp(np.bincount(drawn[codes == code], minlength=folds)) <= 1
+
+
+def test_audit() -> None:
+    audit = FitAudit(pd.Index(["a", "b"]))
+    audit.check(pd.Index(["c", "d"]), "fit")
+    assert audit.fits == 1
+    with pytest.raises(LeakError, match="fit: a fit would see 1 patients of the outer test fold"):
+        audit.check(pd.Index(["a", "c"]), "fit")
+    with pytest.raises(LeakError, match="a patient twice"):
+        audit.check(pd.Index(["c", "c"]), "fit")
+    assert audit.fits == 1
