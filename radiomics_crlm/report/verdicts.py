@@ -77,7 +77,7 @@ def verdict(artefacts: Artefacts, endpoint: str, *, leaked: bool) -> Part:
         lines.append({"kind": "calibration", "tone": "plain", "numbers": numbers + ":", "conclusion": conclusion})
     if leaked:
         for line in lines:
-            line["tone"] = "void"
+            line |= {"tone": "void"} | ({"conclusion": "not valid, because of the leak."} if line["numbers"] else {})
     part["headline"] = _headline(lines, leaked=leaked)
     return part | {"lines": [line | {"text": f"{line['numbers']} {line['conclusion']}".strip()} for line in lines]}
 
@@ -100,11 +100,11 @@ _HEADLINES = {
 
 
 def _headline(lines: list[Part], *, leaked: bool) -> str:
-    """One sentence for the top of the box: the first comparator that could be compared, and radiomics."""
+    """One sentence for the top of the box: the score compared on most patients (the first of equals), and radiomics."""
     if leaked:
         return "Not valid: the model was given what is known only later."
     scores = [line for line in lines if line["kind"] == "score"]
-    score = next((line for line in scores if line["tone"] != "absent"), scores[0] if scores else None)
+    score = max(scores, key=lambda line: int(line["n"]), default=None)
     radiomics = next(line for line in lines if line["kind"] == "radiomics")
     parts = [_HEADLINES["radiomics"][radiomics["tone"]]]
     if score is not None:
@@ -115,7 +115,7 @@ def _headline(lines: list[Part], *, leaked: bool) -> str:
 
 def _against_score(artefacts: Artefacts, endpoint: str, model: str, own: Part, score: str) -> Part:
     title, metric = artefacts.model_title(score), primary_metric(artefacts.endpoints[endpoint])
-    line: Part = {"kind": "score", "reference": score, "reference_title": title}
+    line: Part = {"kind": "score", "reference": score, "reference_title": title, "n": 0}
     name = METRIC_TITLES[metric]
     text = f"{artefacts.model_title(model)}: {name} {_limits(own)}."
     found = find_comparison(artefacts, endpoint, model, score)
@@ -127,7 +127,8 @@ def _against_score(artefacts: Artefacts, endpoint: str, model: str, own: Part, s
         text += _score_sentence(title, own, other, found)
     tone, conclusion = _judge(found, "that the model is better", "that the model is worse")
     difference = _limits(found, "difference", signed=True)
-    return line | {"tone": tone, "numbers": f"{text} Difference {difference}:", "conclusion": conclusion}
+    numbers = f"{text} Difference {difference}:"
+    return line | {"tone": tone, "numbers": numbers, "conclusion": conclusion, "n": found["n"]}
 
 
 def _score_sentence(title: str, own: Part, other: Part, found: Part) -> str:
