@@ -200,9 +200,8 @@ def _tune_and_fit(
         inner = draw_inner_folds(stratum(y, horizon), inner_folds, generator)
         scores = _inner_concordance(X, y, inner, choices, recipe, horizon, audit)
         best = most_conservative_best(scores)
-    audit.check(X.index, f"{recipe.name}: refit")
-    steps = preprocessing(recipe, horizon)
-    learner = clone(choices[best]).fit(steps.fit_transform(X, y), y)
+    steps, inputs = _fit_preprocessing(X, y, recipe, horizon, audit, "refit")
+    learner = clone(choices[best]).fit(inputs, y)
     tuning = pd.DataFrame(
         {
             "parameters": [json.dumps(_tuned(choice)) for choice in choices],
@@ -227,14 +226,21 @@ def _inner_concordance(
     agreed, total = np.zeros(len(choices)), 0.0
     for fold in np.unique(inner):
         train, test = training_rows(inner, fold), np.flatnonzero(inner == fold)
-        audit.check(X.index[train], f"{recipe.name}: inner fold {fold}")
-        steps = preprocessing(recipe, horizon)
-        fitted = steps.fit_transform(X.iloc[train], y[train])
-        risks = risks_of_candidates(choices, fitted, y[train], steps.transform(X.iloc[test]))
+        steps, inputs = _fit_preprocessing(X.iloc[train], y[train], recipe, horizon, audit, f"inner fold {fold}")
+        risks = risks_of_candidates(choices, inputs, y[train], steps.transform(X.iloc[test]))
         weight = pairs[np.ix_(test, test)]
         total += weight.sum()
         agreed += [(weight * agreement(risk)).sum() for risk in risks]
     return agreed / total if total > 0 else np.full(len(choices), 0.5)
+
+
+def _fit_preprocessing(
+    X: pd.DataFrame, y: Outcome, recipe: Recipe, horizon: float | None, audit: FitAudit, step: str
+) -> tuple[Pipeline, Floats]:
+    """The one door to fitting: the audit sees the very rows that are fitted, and learners get only what comes out."""
+    audit.check(X.index, f"{recipe.name}: {step}")
+    steps = preprocessing(recipe, horizon)
+    return steps, steps.fit_transform(X, y)
 
 
 def most_conservative_best(scores: Floats) -> int:

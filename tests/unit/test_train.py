@@ -106,6 +106,18 @@ def test_a_splitter_that_leaks_is_caught(monkeypatch: pytest.MonkeyPatch) -> Non
         nested_cv(X, Y, FOLDS, _recipe(), **SETTINGS)
 
 
+def test_a_fit_on_all_patients_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Preprocessing and selection moved outside the fold: given the whole table, whatever rows were asked for."""
+    honest = train._fit_preprocessing
+
+    def on_everybody(_: pd.DataFrame, __: np.ndarray, *rest: object) -> object:
+        return honest(X, Y, *rest)
+
+    monkeypatch.setattr(train, "_fit_preprocessing", on_everybody)
+    with pytest.raises(LeakError, match="all/ridge: inner fold 0: a fit would see 30 patients of the outer test fold"):
+        nested_cv(X, Y, FOLDS, _recipe(select_k=4), **SETTINGS)
+
+
 def test_progress_is_reported() -> None:
     seen: list[tuple[int, int]] = []
     recipe = _recipe(penalties=(1.0,), fixed=True)
