@@ -22,7 +22,7 @@ from radiomics_crlm.modelling.design import InputSpec
 from radiomics_crlm.provenance.files import canonical_json, sha256_bytes, write_bytes
 from radiomics_crlm.provenance.tables import write_table
 from radiomics_crlm.scoring.admission import FIRST_ROW, Admission, Imaging, admit, known_columns
-from radiomics_crlm.scoring.bundle import Bundle
+from radiomics_crlm.scoring.bundle import Bundle, computable
 from radiomics_crlm.scoring.flags import row_flags
 from radiomics_crlm.scoring.journal import Journal, Record
 
@@ -123,12 +123,13 @@ def _block(bundle: Bundle, admission: Admission, rules: Mapping[str, list[object
     flags = dict(zip(table.index, row_flags(table, content.inputs, content.training), strict=True))
     usable = _known_categories(table, content.inputs)
     with np.errstate(all="ignore"):
+        usable = usable[computable(bundle.model, usable)]
         risk = dict(zip(table.index, bundle.model.risk(usable).tolist(), strict=True))
         probability = dict(zip(table.index, bundle.model.probability(usable, content.horizons).tolist(), strict=True))
     records = []
     for i in positions:
         code, reason = admission.codes[i], admission.reasons[i]
-        if code is None and not np.isfinite([risk[i], *probability[i]]).all():
+        if code is None and not (i in risk and np.isfinite([risk[i], *probability[i]]).all()):
             code, reason = "no_result", "the model gives no finite number for these inputs"
         key = admission.clinical["patient_id"].iloc[i]
         record: Record = dict.fromkeys(_columns(bundle))

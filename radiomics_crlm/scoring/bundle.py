@@ -34,6 +34,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _RADIOMICS_NAME = re.compile(r"[a-z0-9]+__[A-Za-z0-9_.\-]{1,150}")
 # Fewer known values than this per tail would make a percentile the value of one or two patients.
 _SMALLEST_TAIL = 5
+_SMALLEST_SCALE = 1e-30
 
 Line = Annotated[str, StringConstraints(max_length=2000)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -255,7 +256,19 @@ def _check_model(content: BundleContent, model: FrozenModel) -> None:
         raise InputError("the bundle is refused: its model has another horizon than its endpoint", where=MODEL)
     nobody = pd.DataFrame({"patient_id": ["nobody"]})
     table = assemble(nobody, None, content.inputs, content.scans, speaks_at=content.speaks_at)
-    with np.errstate(all="ignore"):
-        numbers = np.append(model.probability(table, content.horizons), model.risk(table))
+    refusal = InputError("the bundle is refused: its model does not compute a risk and probabilities", where=MODEL)
+    try:
+        with np.errstate(all="ignore"):
+            # A vanishing scale would blow up every patient but the average one.
+            if (model.scale < _SMALLEST_SCALE).any() or not computable(model, table).all():
+                raise refusal
+            numbers = np.append(model.probability(table, content.horizons), model.risk(table))
+    except ValueError:  # the tree library's own error is one
+        raise refusal from None
     if not np.isfinite(numbers).all() or (numbers[:-1] < 0).any() or (numbers[:-1] > 1).any():
-        raise InputError("the bundle is refused: its model does not compute a risk and probabilities", where=MODEL)
+        raise refusal
+
+
+def computable(model: FrozenModel, table: pd.DataFrame) -> np.ndarray:
+    """Whether the learner inputs of each row are finite also in the single precision of trees."""
+    return np.asarray((np.abs(model.transform(table).to_numpy()) <= np.finfo(np.float32).max).all(axis=1))

@@ -497,6 +497,16 @@ def test_a_model_that_overflows_abstains(tmp_path: Path) -> None:
     assert table["code"].tolist() == ["no_result", "no_result"]
 
 
+def test_an_input_beyond_single_precision_abstains_alone(tmp_path: Path) -> None:
+    raw = clinical_raw(3).assign(cea_ng_ml="5")
+    images, lesions = features(raw)
+    images.loc[1, "largest__original_glcm_Contrast"] = 1e60
+    for learner, codes in (("xgboost", [None, "no_result", None]), ("ridge", [None, "no_result", None])):
+        chosen = bundle(ALL, learner=learner)
+        table, _ = scored(chosen, raw, tmp_path / learner, features_patient=images, features_lesion=lesions)
+        assert [None if pd.isna(code) else code for code in table["code"]] == codes
+
+
 def test_scores_of_a_bundle_from_disk(tmp_path: Path) -> None:
     digest = write_bundle(tmp_path / "bundle", content(), model(learner="xgboost"))
     table, summary = scored(load_bundle(tmp_path / "bundle"), clinical_raw(10), tmp_path / "out")
