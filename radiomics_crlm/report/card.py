@@ -144,7 +144,8 @@ def _notices(artefacts: Artefacts, card: Part) -> list[Part]:
     """What the reader must see before any figure, gravest first."""
     notices: list[Part] = []
     if card["leak"]["allowed"] and card["leak"]["admitted"]:
-        notices.append({"kind": "leak", "title": "Leak", "text": _LEAK, "columns": card["leak"]["admitted"]})
+        groups = participants.admitted_by_moment(artefacts, card["leak"]["admitted"])
+        notices.append({"kind": "leak", "title": "Leak", "text": _LEAK, "groups": groups})
     stages = [] if "absent" in card["flow"] else [card["flow"]["cohort"], *card["flow"]["endpoints"]]
     if any(stage.get("adds_up") is False for stage in stages):
         notices.append({"kind": "flow", "title": "Participant flow", "text": _FLOW})

@@ -11,6 +11,7 @@ import html
 import io
 import math
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ _SCALE = 1.4
 """Pixels per point at full width."""
 
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
-_LABEL_LENGTH = 58
+_LABEL_LENGTH, _LABEL_WIDTH = 58, 42
 
 
 def forest(rows: Sequence[Part], *, label: str, reference: float, ident: str, title: str) -> str:
@@ -76,13 +77,14 @@ def forest(rows: Sequence[Part], *, label: str, reference: float, ident: str, ti
         Accessible name; the description repeats the numbers.
     """
     with matplotlib.rc_context(_STYLE):
-        lines = 2 if any(row["under"] for row in rows) else 1
+        labels = [_row_label(row) for row in rows]
+        lines = max(label.count("\n") + 1 for label in labels)
         figure = Figure(figsize=(WIDTH, 0.7 + (0.14 + 0.14 * lines) * len(rows)), layout="constrained")
         axes = figure.subplots()
         for position, row in enumerate(rows):
             _forest_row(axes, len(rows) - 1 - position, row)
         axes.axvline(reference, color=GREY, linestyle=(0, (4, 3)), linewidth=1.0, zorder=0)
-        axes.set_yticks(range(len(rows)), [_row_label(r) for r in reversed(rows)])
+        axes.set_yticks(range(len(rows)), labels[::-1])
         axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.set_ylim(-0.7, len(rows) - 0.3)
         axes.set_xlim(*_forest_range(rows, reference))
@@ -98,7 +100,9 @@ def forest(rows: Sequence[Part], *, label: str, reference: float, ident: str, ti
 
 
 def _row_label(row: Part) -> str:
-    return "\n".join(_drawable(text) for text in (row["title"], row["under"]) if text)
+    """Title and second line, each wrapped once if long."""
+    texts = [_drawable(text, 2 * _LABEL_WIDTH) for text in (row["title"], row["under"]) if text]
+    return "\n".join(line for text in texts for line in textwrap.wrap(text, _LABEL_WIDTH)[:2])
 
 
 def _forest_row(axes: Axes, y: int, row: Part) -> None:

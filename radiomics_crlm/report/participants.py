@@ -189,6 +189,18 @@ def leak(artefacts: Artefacts) -> Part:
     }
 
 
+def admitted_by_moment(artefacts: Artefacts, admitted: list[Part]) -> list[Part]:
+    """Admitted columns by the moment at which they are known; endpoints are named where not all are concerned."""
+    groups: dict[tuple[str, str], Part] = {}
+    for row in admitted:
+        group = groups.setdefault(
+            (row["known"], row["speaks"]), {"known": row["known"], "speaks": row["speaks"], "columns": []}
+        )
+        some = set(artefacts.endpoints) - set(row["endpoints"])
+        group["columns"].append({"column": row["column"], "only": "; ".join(row["titles"]) if some else ""})
+    return list(groups.values())
+
+
 def _refusals(artefacts: Artefacts, recorded: Any) -> list[Part]:
     """Refused or admitted columns, one row each, with the endpoints concerned."""
     by_endpoint = recorded if isinstance(recorded, Mapping) else dict.fromkeys(artefacts.endpoints, recorded or [])
@@ -227,7 +239,8 @@ def predictors(artefacts: Artefacts) -> Part:
     clinical: list[Part] = []
     families: dict[str, Part] = {}
     for column, feature_sets in used.items():
-        sets = [titles.get(s, s) for s in sorted(feature_sets)]
+        everywhere = len(feature_sets) == len(titles) > 1
+        sets = ["all feature sets"] if everywhere else [titles.get(s, s) for s in sorted(feature_sets)]
         if clinical_spec(column) is None and "__" in column:
             family = families.setdefault(
                 _family(column), {"family": _family(column), "n": 0, "sets": sets, "columns": []}

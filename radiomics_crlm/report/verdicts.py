@@ -70,6 +70,12 @@ def verdict(artefacts: Artefacts, endpoint: str, *, leaked: bool) -> Part:
     part |= {"n": own["n"], "events": own["events"]}
     comparators = (*artefacts.experiment.comparators, *artefacts.experiment.reported_scores)
     lines = [_against_score(artefacts, endpoint, model, own, score) for score in comparators]
+    # The model's own figure opens the first line; the other comparators need not repeat it.
+    opening = f"{artefacts.model_title(model)}: {METRIC_TITLES[metric]} {_limits(own)}."
+    if lines:
+        lines[0]["numbers"] = f"{opening} {lines[0]['numbers']}".strip()
+    else:
+        lines.append({"kind": "model", "tone": "plain", "numbers": opening, "conclusion": ""})
     lines.append(_radiomics_line(artefacts, endpoint, model))
     lines += _warnings(artefacts, own, metric)
     if sentence := calibration_sentence(metric_row(artefacts, endpoint, model, "observed_expected")):
@@ -116,15 +122,14 @@ def _headline(lines: list[Part], *, leaked: bool) -> str:
 def _against_score(artefacts: Artefacts, endpoint: str, model: str, own: Part, score: str) -> Part:
     title, metric = artefacts.model_title(score), primary_metric(artefacts.endpoints[endpoint])
     line: Part = {"kind": "score", "reference": score, "reference_title": title, "n": 0}
-    name = METRIC_TITLES[metric]
-    text = f"{artefacts.model_title(model)}: {name} {_limits(own)}."
     found = find_comparison(artefacts, endpoint, model, score)
     other = metric_row(artefacts, endpoint, score, metric)
     if found is None or found["difference"] is None:
         reason = "it could not be computed" if found else _why_not_compared(artefacts, endpoint, score)
-        return line | {"tone": "absent", "numbers": text, "conclusion": f"No comparison with {title}: {reason}."}
+        return line | {"tone": "absent", "numbers": "", "conclusion": f"No comparison with {title}: {reason}."}
+    text = f"Against {title}."
     if other is not None and other["estimate"] is not None:
-        text += _score_sentence(title, own, other, found)
+        text = _score_sentence(title, own, other, found)
     tone, conclusion = _judge(found, "that the model is better", "that the model is worse")
     difference = _limits(found, "difference", signed=True)
     numbers = f"{text} Difference {difference}:"
@@ -138,11 +143,11 @@ def _score_sentence(title: str, own: Part, other: Part, found: Part) -> str:
     difference.
     """
     if found["n"] == own["n"] == other["n"]:
-        return f" {title} on the same patients: {_limits(other)}."
+        return f"{title} on the same patients: {_limits(other)}."
     if found["n"] != other["n"]:
-        return f" {title}: {_limits(other)} in {other['n']} patients. Both assess {found['n']} patients."
+        return f"{title}: {_limits(other)} in {other['n']} patients. Both assess {found['n']} patients."
     where = f"In the {found['n']} of {own['n']} patients in whom the score can be assessed"
-    return f" {where}: model {fixed(other['estimate'] + found['difference'])}, {title} {_limits(other)}."
+    return f"{where}: model {fixed(other['estimate'] + found['difference'])}, {title} {_limits(other)}."
 
 
 def _why_not_compared(artefacts: Artefacts, endpoint: str, score: str) -> str:
