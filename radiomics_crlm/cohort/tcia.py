@@ -142,7 +142,8 @@ def read_radmlbench(data: Path) -> pd.DataFrame:
     keys = pd.DataFrame(
         {"patient_id": raw["ID"], "timepoint": "preoperative", "modality": "CT", "sequence": "portal_venous"}
     )
-    return pd.concat([keys, raw[list(names)].rename(columns=names).astype(np.float64)], axis=1)
+    # The copy gathers hundreds of single-column blocks, on which later column inserts would be slow.
+    return pd.concat([keys, raw[list(names)].rename(columns=names).astype(np.float64)], axis=1).copy()
 
 
 def _feature_name(column: str) -> str:
