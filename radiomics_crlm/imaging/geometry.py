@@ -7,7 +7,7 @@ indexed ``[z, y, x]``; ``spacing``, ``origin`` and ``direction`` are in ITK orde
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
@@ -20,6 +20,21 @@ SAME_GRID_TOLERANCE_VOXELS = 0.01
 HU_OF_AIR = -1024
 # ITK's own limit for direction cosines.
 _ORTHONORMAL_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class SeriesSource:
+    """Which DICOM series a volume is, for comparisons in memory: none of it is ever written or shown.
+
+    ``day`` is the proleptic ordinal of the acquisition date; only differences between the scans of a patient leave
+    the program.
+    """
+
+    patient: str
+    study: str
+    series: str
+    frame_of_reference: str
+    day: int | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +53,8 @@ class Volume:
         Nine numbers, row-major; column ``k`` is the unit vector of index axis ``k`` in order ``(x, y, z)``.
     flags
         What was repaired or set while reading, e.g. ``hu_padding_clipped``.
+    source
+        The DICOM series that the volume was read from, if any; left out of comparisons and of ``repr``.
 
     Raises
     ------
@@ -50,6 +67,7 @@ class Volume:
     origin: tuple[float, float, float]
     direction: tuple[float, ...]
     flags: tuple[str, ...] = ()
+    source: SeriesSource | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.array.ndim != 3 or self.array.size == 0:

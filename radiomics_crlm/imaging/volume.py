@@ -16,6 +16,7 @@ from radiomics_crlm.errors import CaseError, ConfigError, InputError
 from radiomics_crlm.imaging.dicom import read_series
 from radiomics_crlm.imaging.geometry import Volume, check_same_geometry, from_itk, to_itk
 from radiomics_crlm.imaging.payload import IncompleteFileError, check_complete
+from radiomics_crlm.imaging.series_choice import SeriesChoice
 
 __all__ = [
     "FORMATS",
@@ -49,7 +50,7 @@ def path_inside(root: Path, relative: str, *, case: str) -> Path:
     return root / parts
 
 
-def read_volume(path: Path, *, case: str, max_voxels: int = MAX_VOXELS) -> Volume:
+def read_volume(path: Path, *, case: str, max_voxels: int = MAX_VOXELS, choice: SeriesChoice | None = None) -> Volume:
     """Read one three-dimensional scalar image; its size is checked before any voxel is loaded.
 
     Parameters
@@ -60,6 +61,8 @@ def read_volume(path: Path, *, case: str, max_voxels: int = MAX_VOXELS) -> Volum
         Key of the case for messages; messages never hold the path.
     max_voxels
         Refuse larger images.
+    choice
+        What decides between several DICOM series of a folder.
 
     Raises
     ------
@@ -69,7 +72,7 @@ def read_volume(path: Path, *, case: str, max_voxels: int = MAX_VOXELS) -> Volum
         folders also the codes of `radiomics_crlm.imaging.dicom.read_series`.
     """
     if path.is_dir():
-        series = read_series(path, case=case, max_voxels=max_voxels)
+        series = read_series(path, case=case, max_voxels=max_voxels, choice=choice)
         check_finite(series, case)
         return series
     if not path.is_file():

@@ -146,7 +146,7 @@ def _delete(keyword: str) -> Change:
 
 REFUSALS: list[tuple[str, str, Change]] = [
     ("no_series", "no CT or MR image", lambda slices: slices.clear()),
-    ("ambiguous_series", "got 2 series of 4, 1 images", _second_series),
+    ("ambiguous_series", "got 2 series: .*4 slices, 0.8 x 0.7 x 3 mm", _second_series),
     ("mixed_patients", "more than one patient", _set("PatientID", "SECRET2")),
     ("missing_slices", "1 of 3 gaps", lambda slices: slices.pop(2)),
     ("uneven_spacing", "1 of 4 gaps", _move_last(1.3)),
