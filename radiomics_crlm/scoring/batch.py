@@ -22,7 +22,7 @@ from radiomics_crlm.modelling.design import InputSpec
 from radiomics_crlm.provenance.files import canonical_json, sha256_bytes, write_bytes
 from radiomics_crlm.provenance.tables import write_table
 from radiomics_crlm.scoring.admission import FIRST_ROW, Admission, Imaging, admit, known_columns
-from radiomics_crlm.scoring.bundle import Bundle, computable
+from radiomics_crlm.scoring.bundle import Bundle, computable, spoken_horizons
 from radiomics_crlm.scoring.flags import row_flags
 from radiomics_crlm.scoring.journal import Journal, Record
 
@@ -122,10 +122,11 @@ def _block(bundle: Bundle, admission: Admission, rules: Mapping[str, list[object
     table = admission.predictors.loc[[i for i in positions if admission.codes[i] is None]]
     flags = dict(zip(table.index, row_flags(table, content.inputs, content.training), strict=True))
     usable = _known_categories(table, content.inputs)
+    spoken = spoken_horizons(content, bundle.model)
     with np.errstate(all="ignore"):
         usable = usable[computable(bundle.model, usable)]
-        risk = dict(zip(table.index, bundle.model.risk(usable).tolist(), strict=True))
-        probability = dict(zip(table.index, bundle.model.probability(usable, content.horizons).tolist(), strict=True))
+        risk = dict(zip(usable.index, bundle.model.risk(usable).tolist(), strict=True))
+        probability = dict(zip(usable.index, bundle.model.probability(usable, spoken).tolist(), strict=True))
     records = []
     for i in positions:
         code, reason = admission.codes[i], admission.reasons[i]
@@ -147,13 +148,17 @@ def _block(bundle: Bundle, admission: Admission, rules: Mapping[str, list[object
             scan = [f"scan:{word}" for word in admission.scan_flags.get(str(key), "").split(";") if word]
             record["flags"] = ";".join((*flags[i], *scan)) or None
         if code is None:
-            record |= {"risk": risk[i]} | dict(zip(_probabilities(bundle), probability[i], strict=True))
+            record |= {"risk": risk[i]} | dict(zip(map(_probability, spoken), probability[i], strict=True))
         records.append(record | {name: cells[i] for name, cells in rules.items()})
     return records
 
 
 def _probabilities(bundle: Bundle) -> list[str]:
-    return [f"probability_{month}m" for month in bundle.content.horizons]
+    return [_probability(month) for month in bundle.content.horizons]
+
+
+def _probability(month: int) -> str:
+    return f"probability_{month}m"
 
 
 def _columns(bundle: Bundle) -> list[str]:

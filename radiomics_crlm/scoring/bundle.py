@@ -262,11 +262,17 @@ def _check_model(content: BundleContent, model: FrozenModel) -> None:
             # A vanishing scale would blow up every patient but the average one.
             if (model.scale < _SMALLEST_SCALE).any() or not computable(model, table).all():
                 raise refusal
-            numbers = np.append(model.probability(table, content.horizons), model.risk(table))
+            numbers = np.append(model.probability(table, spoken_horizons(content, model)), model.risk(table))
     except ValueError:  # the tree library's own error is one
         raise refusal from None
     if not np.isfinite(numbers).all() or (numbers[:-1] < 0).any() or (numbers[:-1] > 1).any():
         raise refusal
+
+
+def spoken_horizons(content: BundleContent, model: FrozenModel) -> tuple[int, ...]:
+    """Declared horizons within the follow-up of the training data; beyond it there is no probability."""
+    end = np.inf if model.baseline is None else model.baseline.last_month
+    return tuple(month for month in content.horizons if month <= end)
 
 
 def computable(model: FrozenModel, table: pd.DataFrame) -> np.ndarray:

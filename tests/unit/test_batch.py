@@ -319,8 +319,9 @@ def test_features_of_unknown_make_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_cohort_without_images_abstains_from_radiomics(tmp_path: Path) -> None:
-    _, summary = scored(bundle(ALL), clinical_raw(4), tmp_path)
-    assert summary.abstentions == {"no_scan": 4}
+    for learner in ("ridge", "xgboost"):
+        _, summary = scored(bundle(ALL, learner=learner), clinical_raw(4), tmp_path / learner)
+        assert summary.abstentions == {"no_scan": 4}
 
 
 def test_rules_beside_the_model(tmp_path: Path) -> None:
@@ -495,6 +496,17 @@ def test_a_model_that_overflows_abstains(tmp_path: Path) -> None:
     raw = clinical_raw(2).assign(cea_ng_ml="90000", largest_met_mm="299", n_liver_mets="150")
     table, _ = scored(Bundle(content(), wild, "4" * 64), raw, tmp_path)
     assert table["code"].tolist() == ["no_result", "no_result"]
+
+
+def test_no_probability_beyond_the_follow_up_of_training(tmp_path: Path) -> None:
+    frozen = model()
+    assert frozen.baseline is not None
+    short = replace(frozen, baseline=replace(frozen.baseline, last_month=30.0))
+    write_bundle(tmp_path / "bundle", content(), short)
+    table, _ = scored(load_bundle(tmp_path / "bundle"), clinical_raw(5), tmp_path / "out")
+    assert (table["status"] == "scored").all()
+    assert table[["probability_12m", "probability_24m"]].notna().all(axis=None)
+    assert table["probability_36m"].isna().all()
 
 
 def test_an_input_beyond_single_precision_abstains_alone(tmp_path: Path) -> None:
