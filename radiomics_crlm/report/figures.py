@@ -65,8 +65,8 @@ def forest(rows: Sequence[Part], *, label: str, reference: float, ident: str, ti
     Parameters
     ----------
     rows
-        ``title, under, estimate, lower, upper, text, kind`` ("model" or "score"); a row without an estimate shows its
-        text alone; ``under`` is a second line of the label.
+        ``title, estimate, lower, upper, text, kind`` ("model" or "score"); a row without an estimate shows its text
+        alone.
     label
         Label of the axis.
     reference
@@ -95,14 +95,13 @@ def forest(rows: Sequence[Part], *, label: str, reference: float, ident: str, ti
         right.set_yticks(range(len(rows)), [_drawable(r["text"]) for r in reversed(rows)])
         right.tick_params(length=0)
         right.spines["right"].set_visible(False)
-        described = "; ".join(f"{r['title']} {r['under']}".rstrip() + f": {r['text']}" for r in rows)
+        described = "; ".join(f"{r['title']}: {r['text']}" for r in rows)
         return _svg(figure, ident, title, f"{label}. {described}.")
 
 
 def _row_label(row: Part) -> str:
-    """Title and second line, each wrapped once if long."""
-    texts = [_drawable(text, 2 * _LABEL_WIDTH) for text in (row["title"], row["under"]) if text]
-    return "\n".join(line for text in texts for line in textwrap.wrap(text, _LABEL_WIDTH)[:2])
+    """Title, on two lines if long."""
+    return "\n".join(textwrap.wrap(_drawable(row["title"], 2 * _LABEL_WIDTH - 8), _LABEL_WIDTH)[:2])
 
 
 def _forest_row(axes: Axes, y: int, row: Part) -> None:

@@ -62,7 +62,7 @@ def _figures(card: Part) -> Iterator[tuple[str, str]]:
 
 def _performance_figures(forest: str, difference: str, part: Part) -> Iterator[tuple[str, str]]:
     rows = [
-        {"title": row["title"], "under": "", "kind": row["kind"]} | _first_cell(row)
+        {"title": row["title"], "kind": row["kind"]} | _first_cell(row)
         for row in (part["tables"][0]["rows"] if part.get("tables") else [])
         if row["cells"][0].get("absent") != "not applicable"
     ]
@@ -78,22 +78,15 @@ def _performance_figures(forest: str, difference: str, part: Part) -> Iterator[t
                 title=f"{_NAMES[metric]} of all models and scores: {part['title']}",
             ),
         )
-    compared = [
-        row
-        | {"title": row["model_title"], "under": f"minus {row['reference_title']}"}
-        | {"kind": "model", "estimate": row["difference"]}
-        for row in part["differences"].get("rows", [])
-        if row["metric"] == metric and row["shown"]
-    ]
-    if any(row["estimate"] is not None for row in compared):
+    if any(row["estimate"] is not None for row in part["against"]):
         yield (
             difference,
             figures.forest(
-                compared,
+                part["against"],
                 label=f"Difference in {part['metric_title']} with 95 % interval",
                 reference=0.0,
                 ident=difference,
-                title=f"Paired differences in {part['metric_title']}: {part['title']}",
+                title=f"Model of the verdict minus each of the others, {part['metric_title']}: {part['title']}",
             ),
         )
 

@@ -80,7 +80,8 @@ def performance(artefacts: Artefacts, endpoint: str, shown: str | None) -> Part:
     metrics = artefacts.of_endpoint("metrics", endpoint)
     part: Part = {"endpoint": endpoint, "title": config.title, "metric": primary_metric(config)}
     part["metric_title"] = METRIC_TITLES[part["metric"]]
-    part["differences"] = _differences(artefacts, endpoint, shown)
+    part["differences"] = _differences(artefacts, endpoint)
+    part["against"] = _against(artefacts, endpoint, shown) if shown else []
     if metrics is None:
         return part | {"absent": artefacts.why_absent("metrics")}
     names = sorted(metrics["model"].unique(), key=lambda name: (not artefacts.is_model(name), _order(artefacts, name)))
@@ -160,7 +161,29 @@ def _cell(row: pd.Series, metric: str) -> Part:
     return values | {"text": text}
 
 
-def _differences(artefacts: Artefacts, endpoint: str, shown: str | None) -> Part:
+def _against(artefacts: Artefacts, endpoint: str, shown: str) -> list[Part]:
+    """Differences of the model of the card to each of the others, all in its direction, for the figure."""
+    rows = artefacts.of_endpoint("comparisons", endpoint)
+    if rows is None:
+        return []
+    others = [name for name in dict.fromkeys([*rows["model"], *rows["reference"]]) if name != shown]
+    others.sort(key=lambda name: (not artefacts.is_model(name), _order(artefacts, name)))
+    found = [(name, find_comparison(artefacts, endpoint, shown, name)) for name in others]
+    return [
+        {
+            "title": artefacts.model_title(name),
+            "kind": "model" if artefacts.is_model(name) else "score",
+            "estimate": row["difference"],
+            "lower": row["lower"],
+            "upper": row["upper"],
+            "text": interval(row["difference"], row["lower"], row["upper"], 3, signed=True),
+        }
+        for name, row in found
+        if row is not None
+    ]
+
+
+def _differences(artefacts: Artefacts, endpoint: str) -> Part:
     rows = artefacts.of_endpoint("comparisons", endpoint)
     if rows is None:
         return {"absent": artefacts.why_absent("comparisons")}
@@ -179,7 +202,6 @@ def _differences(artefacts: Artefacts, endpoint: str, shown: str | None) -> Part
                 "reference_title": titles(row["reference"]),
                 "metric": row["metric"],
                 "metric_title": METRIC_TITLES[row["metric"]],
-                "shown": shown in (row["model"], row["reference"]),
                 "text": text if known else "not computable",
                 "p_text": p_text(values["p_value"]),
             }

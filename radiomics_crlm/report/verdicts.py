@@ -6,7 +6,7 @@ from typing import Any
 
 from radiomics_crlm.report.artefacts import Artefacts
 from radiomics_crlm.report.performance import calibration_sentence, find_comparison, metric_row, primary_metric
-from radiomics_crlm.report.wording import METRIC_TITLES, MOMENTS, deciding_decimals, fixed, interval
+from radiomics_crlm.report.wording import METRIC_TITLES, MOMENTS, deciding_decimals, fixed, interval, listed
 
 Part = dict[str, Any]
 
@@ -84,44 +84,54 @@ def verdict(artefacts: Artefacts, endpoint: str, *, leaked: bool) -> Part:
     if leaked:
         for line in lines:
             line |= {"tone": "void"} | ({"conclusion": "not valid, because of the leak."} if line["numbers"] else {})
-    part["headline"] = _headline(lines, leaked=leaked)
+    said: dict[str, bool] = {"leaked": leaked, "claim": part["claim"]}
+    part |= {"headline": _headline(lines, **said), "tone": _box_tone(lines, **said)}
     return part | {"lines": [line | {"text": f"{line['numbers']} {line['conclusion']}".strip()} for line in lines]}
 
 
-_HEADLINES = {
-    "score": {
-        "better": "The model ranks patients better than the {}",
-        "worse": "The model ranks patients worse than the {}",
-        "none": "No evidence that the model is better than the {}",
-        "absent": "The model could not be compared with the {}",
-    },
-    "radiomics": {
-        "better": "radiomics helps",
-        "worse": "radiomics harms",
-        "none": "no evidence that radiomics helps",
-        "absent": "what radiomics adds is not known",
-        "plain": "the model uses no radiomics",
-    },
+_SCORES = {
+    "worse": "the model ranks patients worse than the {}",
+    "none": "no evidence that the model is better than the {}",
+    "better": "the model ranks patients better than the {}",
+    "absent": "no comparison with the {}",
+}
+_RADIOMICS = {
+    "better": "radiomics helps",
+    "worse": "radiomics harms",
+    "none": "no evidence that radiomics helps",
+    "absent": "what radiomics adds is not known",
+    "plain": "the model uses no radiomics",
 }
 
 
-def _headline(lines: list[Part], *, leaked: bool) -> str:
-    """One sentence for the top of the box: the score compared on most patients (the first of equals), and radiomics."""
+def _headline(lines: list[Part], *, leaked: bool, claim: bool) -> str:
+    """One sentence for the top of the box: every score, the sobering ones first, then radiomics."""
     if leaked:
         return "Not valid: the model was given what is known only later."
     scores = [line for line in lines if line["kind"] == "score"]
-    score = max(scores, key=lambda line: int(line["n"]), default=None)
-    radiomics = next(line for line in lines if line["kind"] == "radiomics")
-    parts = [_HEADLINES["radiomics"][radiomics["tone"]]]
-    if score is not None:
-        parts.insert(0, _HEADLINES["score"][score["tone"]].format(score["reference_title"]))
+    parts = []
+    for tone, sentence in _SCORES.items():
+        titles = [line["reference_title"].partition(",")[0] for line in scores if line["tone"] == tone]
+        if titles:
+            parts.append(sentence.format(listed(titles, "or" if tone == "none" else "and")))
+    parts.append(_RADIOMICS[next(line["tone"] for line in lines if line["kind"] == "radiomics")])
     text = "; ".join(parts)
-    return text[0].upper() + text[1:] + "."
+    return ("" if claim else "No performance claim. ") + text[0].upper() + text[1:] + "."
+
+
+def _box_tone(lines: list[Part], *, leaked: bool, claim: bool) -> str:
+    """Tone of the whole box: good only if the model is better than every score."""
+    tones = {line["tone"] for line in lines if line["kind"] == "score"}
+    if leaked:
+        return "void"
+    if "worse" in tones:
+        return "worse"
+    return "better" if claim and tones == {"better"} else "none"
 
 
 def _against_score(artefacts: Artefacts, endpoint: str, model: str, own: Part, score: str) -> Part:
     title, metric = artefacts.model_title(score), primary_metric(artefacts.endpoints[endpoint])
-    line: Part = {"kind": "score", "reference": score, "reference_title": title, "n": 0}
+    line: Part = {"kind": "score", "reference": score, "reference_title": title}
     found = find_comparison(artefacts, endpoint, model, score)
     other = metric_row(artefacts, endpoint, score, metric)
     if found is None or found["difference"] is None:
@@ -133,7 +143,7 @@ def _against_score(artefacts: Artefacts, endpoint: str, model: str, own: Part, s
     tone, conclusion = _judge(found, "that the model is better", "that the model is worse")
     difference = _limits(found, "difference", signed=True)
     numbers = f"{text} Difference {difference}:"
-    return line | {"tone": tone, "numbers": numbers, "conclusion": conclusion, "n": found["n"]}
+    return line | {"tone": tone, "numbers": numbers, "conclusion": conclusion}
 
 
 def _score_sentence(title: str, own: Part, other: Part, found: Part) -> str:

@@ -184,14 +184,14 @@ def main_clause(text: object) -> str:
     return words.partition(" (")[0].rstrip(".") or words
 
 
-def listed(items: Iterable[str]) -> str:
+def listed(items: Iterable[str], word: str = "and") -> str:
     """Items as a phrase.
 
     >>> listed(["a", "b", "c"])
     'a, b and c'
     """
     words = list(items)
-    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + f" and {words[-1]}" if words else ""
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + f" {word} {words[-1]}" if words else ""
 
 
 def months_text(months: float) -> str:

@@ -162,6 +162,18 @@ def test_every_difference_is_listed_once(run: Path, card: dict[str, Any]) -> Non
         assert listed[row["endpoint"], row["model"], row["reference"]] == expected
 
 
+def test_figure_of_differences_speaks_for_the_model_of_the_verdict(run: Path, card: dict[str, Any]) -> None:
+    saved = _table(run, "comparisons").query("endpoint == 'os'").set_index(["model", "reference"])
+    rows = {row["title"]: row for row in next(p for p in card["performance"] if p["endpoint"] == "os")["against"]}
+    assert len(rows) == 5
+    assert (
+        rows["Clinical (penalised regression)"]["estimate"] == saved["difference"]["combined/ridge", "clinical/ridge"]
+    )
+    turned = rows["Combined (boosted trees)"]
+    source = saved.loc[("combined/xgboost", "combined/ridge")]
+    assert (turned["estimate"], turned["lower"]) == (-source["difference"], -source["upper"])
+
+
 def test_observed_course_equals_the_estimator_on_the_same_patients(run: Path, card: dict[str, Any]) -> None:
     outcomes, predictions = _table(run, "outcomes"), _table(run, "predictions")
     for part in card["courses"]:
@@ -312,7 +324,7 @@ def test_model_and_score_are_quoted_on_the_same_patients(run: Path, card: dict[s
     assert f"model {own['estimate'] + found['difference'].iloc[0]:.2f}, Fong" in line["numbers"]
 
 
-def test_score_that_nobody_has_is_said_so_and_not_in_the_headline(fresh: Callable[..., Path]) -> None:
+def test_score_that_nobody_has_is_said_so(fresh: Callable[..., Path]) -> None:
     run = fresh(comparators=["fong_crs", "tbs2018"])
     for name, columns in (("metrics", ["model"]), ("comparisons", ["reference"])):
         table = _table(run, name)
@@ -327,12 +339,40 @@ def test_score_that_nobody_has_is_said_so_and_not_in_the_headline(fresh: Callabl
     assert "Tumour burden score" in verdict["headline"]
 
 
-def test_headline_names_the_score_that_most_patients_have(card: dict[str, Any], fresh: Callable[..., Path]) -> None:
-    assert "better than the Fong clinical risk score" in card["verdicts"][0]["headline"]
-    verdict = build_card(fresh(comparators=["fong_crs", "tbs2018"]))["verdicts"][0]
-    sizes = {line["reference"]: line["n"] for line in verdict["lines"] if line["kind"] == "score"}
-    assert sizes["tbs2018"] == 60 > sizes["fong_crs"]
-    assert "Tumour burden score" in verdict["headline"]
+def _set_difference(run: Path, reference: str, sign: int) -> None:
+    table = _table(run, "comparisons")
+    chosen = (table["model"] == "combined/ridge") & (table["reference"] == reference) & (table["endpoint"] == "os")
+    lower, upper = sorted((sign * 0.02, sign * 0.08)) if sign else (-0.02, 0.08)
+    table.loc[chosen, ["difference", "lower", "upper"]] = ((lower + upper) / 2, lower, upper)
+    _rewrite(run, "comparisons", table)
+
+
+@pytest.mark.parametrize(
+    ("fong", "burden", "start", "tone"),
+    [
+        (1, 1, "The model ranks patients better than the Fong clinical risk score and Tumour burden score;", "better"),
+        (0, 1, "No evidence that the model is better than the Fong clinical risk score; the model ranks", "none"),
+        (0, 0, "No evidence that the model is better than the Fong clinical risk score or Tumour burden", "none"),
+        (1, -1, "The model ranks patients worse than the Tumour burden score; the model ranks", "worse"),
+    ],
+)
+def test_headline_names_every_score_and_the_sobering_first(
+    fresh: Callable[..., Path], fong: int, burden: int, start: str, tone: str
+) -> None:
+    run = fresh(comparators=["fong_crs", "tbs2018"])
+    _set_difference(run, "fong_crs", fong)
+    _set_difference(run, "tbs2018", burden)
+    verdict = build_card(run)["verdicts"][0]
+    assert verdict["headline"].startswith(start)
+    assert verdict["tone"] == tone
+
+
+def test_no_claim_takes_the_praise_out_of_the_verdict(fresh: Callable[..., Path]) -> None:
+    run = fresh(performance_claim=False)
+    _set_difference(run, "fong_crs", 1)
+    verdict = build_card(run)["verdicts"][0]
+    assert verdict["headline"].startswith("No performance claim. The model ranks")
+    assert verdict["tone"] == "none"
 
 
 @pytest.mark.parametrize(

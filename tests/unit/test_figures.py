@@ -17,7 +17,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def _row(title: str, estimate: float | None = 0.61, **more: Any) -> dict[str, Any]:
     known = {"lower": 0.55, "upper": 0.67, "text": "0.61 (0.55 to 0.67)"} if estimate is not None else {}
-    return {"title": title, "under": "", "kind": "model", "estimate": estimate, "lower": None, "upper": None,
+    return {"title": title, "kind": "model", "estimate": estimate, "lower": None, "upper": None,
             "text": "not computable"} | known | more  # fmt: skip
 
 
