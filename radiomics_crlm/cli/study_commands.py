@@ -67,7 +67,7 @@ def run_command(
         progress=screen.progress,
     )
     report(screen, result)
-    if result.left_out:
+    if result.left_out or result.failed_lesions:
         raise typer.Exit(EXIT_PARTIAL)
 
 
@@ -160,7 +160,10 @@ def report(screen: Screen, result: StudyResult) -> None:
     screen.stop()
     _show_metrics(screen, read_table(result.out / "tables" / "metrics.parquet", "metrics"))
     account = result.flow["cohort"]
-    screen.line(f"patients:      {account['in']} in, {account['out']} in the study; rows left out: {result.left_out}")
+    screen.line(f"patients:      {account['in']} in, {account['out']} in the study")
+    screen.line(f"left out:      {result.left_out} patients or scans, {result.failed_lesions} lesions without features")
+    if not result.performance_claim:
+        screen.line("NOTE: by its design this study makes no claim about performance; the card says why", style="bold")
     if result.leak_admitted:
         screen.line("LEAK: predictors that are known only later were let in; the card says which", style="bold red")
     screen.line(f"card:          {result.card}")

@@ -10,6 +10,7 @@ from sklearn.pipeline import Pipeline
 
 from radiomics_crlm import clinical as rule_engine
 from radiomics_crlm.config import EndpointConfig, ExperimentConfig, LearnerName
+from radiomics_crlm.errors import ConfigError
 from radiomics_crlm.explanation import out_of_fold_attributions
 from radiomics_crlm.modelling.checks import check_design
 from radiomics_crlm.modelling.columns import ColumnSpec
@@ -138,6 +139,7 @@ def train_models(
         Before the first fit of a model: too few events, a constant target, a fold without events.
     """
     check_designs(prepared, plans)
+    check_deliverable(experiment, prepared, plans)
     design = experiment.design
     fits = design.outer_folds * design.repeats
     results: list[CvResult] = []
@@ -205,6 +207,24 @@ def check_designs(prepared: Prepared, plans: Sequence[Plan]) -> None:
             horizon=data.endpoint.horizon_months,
             min_events=data.endpoint.min_events,
         )
+
+
+def check_deliverable(experiment: ExperimentConfig, prepared: Prepared, plans: Sequence[Plan]) -> None:
+    """Refuse to deliver a model whose features nobody could make again.
+
+    Raises
+    ------
+    ConfigError
+        If a delivered model uses radiomics that came as a table from outside.
+    """
+    for plan in plans:
+        delivered = experiment.deliver.get(plan.endpoint) == plan.name
+        if delivered and plan.predictors.scans is not None and prepared.extraction is None:
+            raise ConfigError(
+                "a model on features from outside cannot be delivered: nobody could extract them again",
+                where=f"{plan.endpoint}, {plan.name}",
+                remedy="remove it from deliver",
+            )
 
 
 @dataclass(frozen=True)

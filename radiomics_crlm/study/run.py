@@ -41,7 +41,9 @@ class StudyResult:
     bundles: Mapping[str, Path]
     flow: Mapping[str, Any]
     left_out: int
+    failed_lesions: int
     leak_admitted: bool
+    performance_claim: bool
 
 
 def run_experiment(
@@ -161,8 +163,14 @@ def finish_study(out: Path, *, mlflow_uri: str | None, progress: Progress) -> St
         bundles={name: out / d["bundle"] for name, d in run["delivered"].items()},
         flow=run["flow"],
         left_out=int((~exclusions["code"].isin(_NO_FAULT)).sum()),
+        failed_lesions=_failed_lesions(out / "tables" / "features_lesion.parquet"),
         leak_admitted=any(run["leak"]["admitted"].values()),
+        performance_claim=run["experiment"]["performance_claim"],
     )
+
+
+def _failed_lesions(path: Path) -> int:
+    return int((read_table(path, "features_lesion")["status"] == "failed").sum()) if path.is_file() else 0
 
 
 def _write_tables(prepared: Prepared, trained: Trained, tables: Path) -> None:
