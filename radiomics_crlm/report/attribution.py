@@ -113,7 +113,7 @@ def _direction(inputs: np.ndarray, attribution: np.ndarray) -> str:
     rho = number(np.corrcoef(ranks["x"], ranks["y"])[0, 1])
     if rho is None or abs(rho) < 0.3:
         return "mixed"
-    return "higher input, higher risk" if rho > 0 else "higher input, lower risk"
+    return "higher input, event more likely" if rho > 0 else "higher input, event less likely"
 
 
 def _meaning(feature: str) -> str:

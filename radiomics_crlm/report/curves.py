@@ -132,6 +132,7 @@ def risk_groups(artefacts: Artefacts, endpoint: str, model: str | None) -> Part:
         "kind": "survival" if survival else "incidence",
         "quantity": "event-free share (Kaplan-Meier)" if survival else "cumulative incidence (Aalen-Johansen)",
         "timed": timed,
+        "word": "risk" if config.higher_is_worse else "chance",
         "months": list(range(last + 1)) if timed else [last],
         "ticks": _ticks(last) if timed else [last],
         "table_months": [m for m in (12, 24, 36, 60) if m <= last] or [last],

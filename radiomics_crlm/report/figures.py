@@ -157,7 +157,7 @@ _GROUP_STYLES = ((GREEN, "-"), (ORANGE, (0, (5, 1.5))), (BLUE, (0, (1.5, 1))))
 
 
 def course(part: Part, *, ident: str, title: str) -> str:
-    """Observed course in thirds of predicted risk, with the numbers at risk."""
+    """Observed course in thirds of the prediction, with the numbers at risk."""
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
         axes, counts = figure.subplots(2, 1, height_ratios=(4, 1), sharex=True)
@@ -172,11 +172,13 @@ def course(part: Part, *, ident: str, title: str) -> str:
         axes.set_xlim(0, months[-1])
         axes.set_ylabel("Event-free share" if part["kind"] == "survival" else "Cumulative incidence")
         axes.legend(
-            title="Predicted risk", frameon=False, loc="lower left" if part["kind"] == "survival" else "upper left"
+            title=f"Predicted {part['word']}",
+            frameon=False,
+            loc="lower left" if part["kind"] == "survival" else "upper left",
         )
         _at_risk(counts, part)
         described = "; ".join(
-            f"{g['title']} of predicted risk, {g['n']} patients: "
+            f"{g['title']} of predicted {part['word']}, {g['n']} patients: "
             + ", ".join(f"{c} at {m} months" for m, c in zip(part["table_months"], g["cells"], strict=True))
             for g in part["groups"]
         )
@@ -225,7 +227,7 @@ def beeswarm(part: Part, *, ident: str, title: str) -> str:
         axes.set_ylim(-0.7, len(features) - 0.3)
         axes.set_xlim(-part["reach"] * 1.03, part["reach"] * 1.03)
         axes.tick_params(axis="y", length=0)
-        axes.set_xlabel("SHAP value: left lowers, right raises the predicted risk")
+        axes.set_xlabel("SHAP value: left makes the event less likely, right more likely")
         handles, names = axes.get_legend_handles_labels()
         figure.legend(
             handles, [f"{name} input" for name in names],
@@ -250,10 +252,10 @@ def _stack(points: dict[str, tuple[list[float], list[float]]], feature: Part, ro
 def bars(scores: Sequence[Part], *, ident: str, title: str) -> str:
     """Distribution of rule scores: one small panel per score; hidden counts are hatched."""
     with matplotlib.rc_context(_STYLE):
-        columns = min(3, len(scores))
-        lines = math.ceil(len(scores) / columns)
-        figure = Figure(figsize=(WIDTH, 0.2 + 1.75 * lines), layout="constrained")
-        grid = figure.subplots(lines, columns, squeeze=False)
+        pairs = [scores[k : k + 2] for k in range(0, len(scores), 2)]
+        heights = [0.75 + 0.22 * max(len(s["distribution"]) for s in pair) for pair in pairs]
+        figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
+        grid = figure.subplots(len(pairs), 2, squeeze=False, height_ratios=heights)
         for axes in grid.flat[len(scores) :]:
             axes.set_visible(False)
         for axes, score in zip(grid.flat, scores, strict=False):
@@ -265,15 +267,18 @@ def bars(scores: Sequence[Part], *, ident: str, title: str) -> str:
 
 
 def _bars_panel(axes: Axes, score: Part) -> None:
-    for position, cell in enumerate(score["distribution"]):
+    cells = score["distribution"]
+    for position, cell in enumerate(cells):
         if isinstance(cell["n"], int):
-            axes.bar(position, cell["n"], color=SKY, edgecolor=BLUE, linewidth=0.7)
+            axes.barh(position, cell["n"], color=SKY, edgecolor=BLUE, linewidth=0.7)
         else:
-            axes.bar(position, 4, color="white", edgecolor=GREY, linewidth=0.7, hatch="////")
-    axes.set_xticks(range(len(score["distribution"])), [_drawable(c["label"], 12) for c in score["distribution"]])
-    axes.set_title(_drawable(score["title"], 30), loc="left", fontsize=8.5)
-    axes.set_ylabel("Patients")
-    axes.margins(y=0.1)
+            axes.barh(position, 4, color="white", edgecolor=GREY, linewidth=0.7, hatch="////")
+    axes.set_yticks(range(len(cells)), [_drawable(c["label"].replace("_", " "), 24) for c in cells])
+    axes.set_ylim(len(cells) - 0.4, -0.6)
+    axes.set_title("\n".join(textwrap.wrap(_drawable(score["title"], 76), 40)[:2]), loc="left", fontsize=8.5)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.set_xlabel("Patients")
+    axes.tick_params(axis="y", length=0)
 
 
 @functools.cache

@@ -49,7 +49,7 @@ def _figures(card: Part) -> Iterator[tuple[str, str]]:
             yield f"calibration{k}", figures.calibration(part, ident=f"calibration{k}", title=title)
     for k, part in enumerate(card["courses"]):
         if "absent" not in part and part["timed"]:
-            title = f"{part['title']} by predicted risk"
+            title = f"{part['title']} by predicted {part['word']}"
             yield f"course{k}", figures.course(part, ident=f"course{k}", title=title)
     for k, part in enumerate(card["explanations"]):
         if "absent" not in part:

@@ -43,7 +43,14 @@ def _course(ident: str = "k", title: str = "Course", kind: str = "incidence") ->
          "upper": [0.1, 0.2, 0.4], "at_risk": [30, "<5"], "cells": ["20 (10 to 40) %"]}
         for name in ("lowest", "middle", "highest")
     ]  # fmt: skip
-    part = {"kind": kind, "quantity": "cumulative incidence", "months": [0, 1, 2, 3], "ticks": [0, 3], "groups": groups}
+    part = {
+        "kind": kind,
+        "quantity": "cumulative incidence",
+        "word": "risk",
+        "months": [0, 1, 2, 3],
+        "ticks": [0, 3],
+        "groups": groups,
+    }
     part["table_months"] = [3]
     return figures.course(part, ident=ident, title=title)
 
