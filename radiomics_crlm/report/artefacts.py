@@ -56,7 +56,7 @@ class Artefacts:
             if model in scores and scores[model].get("title"):
                 return main_clause(scores[model]["title"])
         try:
-            return describe(model).title
+            return main_clause(describe(model).title)
         except ConfigError:
             return model
 
