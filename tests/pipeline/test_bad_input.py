@@ -69,7 +69,7 @@ def cropped(mask: Volume) -> Volume:
 @pytest.mark.parametrize(
     ("change", "code", "words"),
     [
-        (shifted, "geometry_mismatch", ["mm", "1.5 voxel"]),
+        (shifted, "geometry_mismatch", ["mm", "1.500 voxel"]),
         (emptied, "empty_mask", ["mask"]),
         (cropped, "geometry_mismatch", ["size"]),
     ],
@@ -194,7 +194,7 @@ def test_wrong_calls(cohort, tmp_path, capsys, arguments, code, message):
     ("changes", "code", "message"),
     [
         ({"learner": ["ridge"]}, 2, "learner: Extra inputs are not permitted"),
-        ({"endpoints": ["cure"]}, 2, "unknown endpoints; expected recurrence, .* got cure"),
+        ({"endpoints": ["cure"], "deliver": {}}, 2, "unknown endpoints; expected recurrence, .* got cure"),
         ({"rules": ["fong_crs", "fongg"], "comparators": ["fong_crs"]}, 2, "fongg"),
         ({"learners": ["deep"]}, 2, "learners.0: Input should be 'ridge' or 'xgboost'"),
         ({"deliver": {"os": "combined/ridge"}}, 2, "deliver names the endpoint 'os'"),
