@@ -7,11 +7,13 @@ rules return options and cautions with their origin, and a multidisciplinary tea
 from __future__ import annotations
 
 from radiomics_crlm.clinical.catalogue import RuleDescription, Source, describe, inputs_with_time, rule, rules
-from radiomics_crlm.clinical.engine import evaluate, evaluate_table
+from radiomics_crlm.clinical.engine import evaluate
 from radiomics_crlm.clinical.result import RuleResult
+from radiomics_crlm.clinical.table import Block, evaluate_blocks, evaluate_table
 from radiomics_crlm.clinical.vectors import Disagreement, VectorReport, check_vectors
 
 __all__ = [
+    "Block",
     "Disagreement",
     "RuleDescription",
     "RuleResult",
@@ -20,6 +22,7 @@ __all__ = [
     "check_vectors",
     "describe",
     "evaluate",
+    "evaluate_blocks",
     "evaluate_table",
     "inputs_of",
     "prediction_inputs",

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from radiomics_crlm.clinical.catalogue import Rule, conditions, rule
-from radiomics_crlm.clinical.conditions import TOLERANCE, Condition, compare, parse, parse_bounds
+from radiomics_crlm.clinical.conditions import TOLERANCE, Condition, is_on, parse, parse_bounds
 from radiomics_crlm.clinical.derivation import Column, Columns, Prepared, months_between
 from radiomics_crlm.clinical.result import INVALID, NOT_ASSESSABLE, OK, RuleResult
 from radiomics_crlm.clinical.tumour_burden import BURDEN_INPUTS, tumour_burden
@@ -251,7 +251,7 @@ def _disputed(parts: Sequence[Item], columns: Columns) -> dict[str, Column]:
     found: dict[str, Column] = {}
     for part in parts:
         for name, bound in part.disputed.items():
-            found[name] = compare(columns[name], ">=", bound) & compare(columns[name], "<=", bound)
+            found[name] = is_on(columns[name], bound)
         name = part.inputs[0]
         if name == "dfi_months" and "primary_resection_date" in columns:
             from_resection = months_between(columns["primary_resection_date"], columns["crlm_diagnosis_date"])

@@ -48,7 +48,7 @@ class Condition:
         return np.where(np.isnan(number), np.nan, self.holds(number))
 
 
-def compare(number: Any, sign: str, bound: float) -> Any:
+def compare(number: Any, sign: str, bound: Any) -> Any:
     """``number sign bound`` with the tolerance for floating point; numbers or arrays.
 
     Examples
@@ -57,6 +57,17 @@ def compare(number: Any, sign: str, bound: float) -> Any:
     True
     """
     return _COMPARE[sign](number, bound)
+
+
+def is_on(number: Any, bound: float) -> Any:
+    """Whether a number (or each of an array) lies exactly on a bound, with the tolerance for floating point.
+
+    Examples
+    --------
+    >>> is_on(50, 50), is_on(50.1, 50)
+    (True, False)
+    """
+    return compare(number, ">=", bound) & compare(number, "<=", bound)
 
 
 def meets(number: float, test: str) -> bool:

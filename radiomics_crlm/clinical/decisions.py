@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from radiomics_crlm.clinical.catalogue import Rule, clauses
-from radiomics_crlm.clinical.conditions import compare
+from radiomics_crlm.clinical.conditions import is_on
 from radiomics_crlm.clinical.facts import Facts, any_of, falls_in, is_met
 from radiomics_crlm.clinical.result import OK, RuleResult, unknown
 from radiomics_crlm.errors import ConfigError
@@ -67,8 +67,5 @@ def criteria(rule: Rule, facts: Facts, given: Mapping[str, bool | None] | None =
 def disputed_inputs(entries: Iterable[Mapping[str, Any]], facts: Facts) -> tuple[str, ...]:
     """Inputs exactly on a bound on which sources disagree."""
     marked = (pair for entry in entries for pair in entry.get("disputed", {}).items())
-    return tuple(dict.fromkeys(name for name, bound in marked if _equals(facts[name], bound)))
-
-
-def _equals(number: float | None, bound: float) -> bool:
-    return number is not None and bool(compare(number, ">=", bound) and compare(number, "<=", bound))
+    known = ((name, facts[name], bound) for name, bound in marked)
+    return tuple(dict.fromkeys(name for name, number, bound in known if number is not None and is_on(number, bound)))

@@ -7,7 +7,7 @@ input (a node-negative primary is pN0), and an unknown stays unknown.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,11 +23,14 @@ Columns = Mapping[str, Column]
 
 @dataclass(frozen=True)
 class Encoded:
-    """Encoded inputs of ``rows`` patients: float columns (NaN unknown) and, per input, the refused cells."""
+    """Encoded inputs of ``rows`` patients: float columns (NaN unknown) and, per input, the refused cells and those of
+    which a negative interval was read as 0.
+    """
 
     rows: int
     columns: Columns
     refused: Columns
+    clipped: Columns = field(default_factory=dict)
 
     def column(self, name: str) -> Column:
         """Codes of an input; an absent column is unknown for all."""
@@ -36,10 +39,14 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Columns of one rule after its fallbacks, and the reason (None if fine) for which a patient is invalid."""
+    """Columns of one rule after its fallbacks, and the reason (None if fine) for which a patient is invalid.
+
+    ``derived`` names what a fallback settled (``target from sources``), with the patients in whom it did.
+    """
 
     columns: Columns
     reasons: np.ndarray
+    derived: Columns = field(default_factory=dict)
 
 
 def months_between(start: Column, end: Column) -> Column:
@@ -97,6 +104,9 @@ _CONTRADICTIONS: tuple[tuple[str, str, Callable[[Column, Column], Column]], ...]
     ("n_liver_mets", "multiple_metastases", lambda count, multiple: (count > 1) != (multiple == 1)),
     ("ras_status", "kras_status", lambda ras, gene: (ras == 0) & (gene == 1)),
     ("ras_status", "nras_status", lambda ras, gene: (ras == 0) & (gene == 1)),
+    ("cea_ng_ml", "cea_max_ng_ml", lambda now, highest: compare(now, ">", highest)),
+    ("lung_mets_present", "n_lung_mets", lambda present, count: (present == 0) != (count == 0)),
+    ("lung_mets_present", "lung_mets_bilateral", lambda present, both: (present == 0) & (both == 1)),
 )
 
 
@@ -114,8 +124,12 @@ def prepare(rule: Rule, encoded: Encoded) -> Prepared:
         if name in encoded.refused:
             reasons[encoded.refused[name]] = requirement(vocabulary()[name])
     own = rule.inputs + rule.fallbacks
+    derived: dict[str, Column] = {}
     for target, sources, settle in _DERIVATIONS:
         if target in rule.inputs and all(source in own for source in sources):
             current = columns[target]
             columns[target] = np.where(np.isnan(current), settle(*(columns[name] for name in sources)), current)
-    return Prepared(columns, reasons)
+            settled = np.isnan(current) & ~np.isnan(columns[target])
+            if settled.any():
+                derived[f"{target} from {' and '.join(sources)}"] = settled
+    return Prepared(columns, reasons, derived)

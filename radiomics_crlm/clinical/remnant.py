@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from radiomics_crlm.clinical.catalogue import Rule
 from radiomics_crlm.clinical.catalogue import rule as rule_of
-from radiomics_crlm.clinical.conditions import compare
+from radiomics_crlm.clinical.conditions import compare, is_on
 from radiomics_crlm.clinical.decisions import item_states
 from radiomics_crlm.clinical.facts import Facts, Method, RefusedInputError
 from radiomics_crlm.clinical.result import OK, RuleResult, unknown
@@ -41,7 +41,7 @@ def remnant_adequacy(rule: Rule, facts: Facts) -> RuleResult:
     possible = {remnant_class(rule, share, name) for name in ([quality] if quality else bounds)}
     if len(possible) > 1:
         return unknown(("liver_quality",), possible=sorted(possible))
-    on_bound = quality is not None and any(abs(share - bound) < 1e-9 for bound in bounds[quality])
+    on_bound = quality is not None and any(is_on(share, bound) for bound in bounds[quality])
     return RuleResult(OK, group=possible.pop(), boundary=("sflr_pct",) if on_bound else ())
 
 

@@ -58,6 +58,16 @@ def encode(spec: ColumnSpec, cells: Sequence[Any] | pd.Series) -> tuple[np.ndarr
     return _encode_each(spec, list(cells)) if spec.type in ("float", "int") else _encode_distinct(spec, cells)
 
 
+def negative_intervals(cells: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Patients in whom a negative interval was read as 0, by input; nothing if there is none."""
+    if _CLIPPED not in cells:
+        return {}
+    spec = vocabulary()[_CLIPPED]
+    numbers = pd.to_numeric(pd.Series(list(cells[_CLIPPED]), dtype=object), errors="coerce").to_numpy(dtype=float)
+    negative = (numbers < 0) & (numbers >= -float(spec.max or 0))
+    return {_CLIPPED: negative} if negative.any() else {}
+
+
 def _is_numeric(cells: pd.Series) -> bool:
     return pd.api.types.is_any_real_numeric_dtype(cells.dtype)
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from radiomics_crlm import clinical
-from radiomics_crlm.clinical.engine import COLUMNS
+from radiomics_crlm.clinical.table import COLUMNS
 from radiomics_crlm.errors import ConfigError, InputError
 from radiomics_crlm.schema import check_table, load_schema, parse_table
 
