@@ -12,7 +12,9 @@ from radiomics_crlm.cohort.exclusions import Exclusion
 from radiomics_crlm.config import CohortNotes, load_config
 from radiomics_crlm.errors import InputError
 from radiomics_crlm.provenance.tables import read_raw
-from radiomics_crlm.schema import MISSING_CODES, Problem, load_schema, parse_table
+from radiomics_crlm.schema import MISSING_CODES, ColumnSpec, Problem, load_schema, parse_table
+
+_SMALLEST_CELL = 5
 
 
 @dataclass(frozen=True)
@@ -172,9 +174,10 @@ def clean_imaging(
 
 
 def summarise(clinical: pd.DataFrame, available_at: Mapping[str, str]) -> list[dict[str, object]]:
-    """Population table: per variable how many are known and missing, and a summary without small cells.
+    """Population table: per variable how many values are known and missing, its unit, and when it is known.
 
-    Numbers: median and quartiles. Categories: counts, those below 5 shown as ``<5``.
+    ``summary`` holds ``median, lower, upper`` (quartiles) of numbers with at least 5 known values, and ``counts`` per
+    category otherwise. Whoever shows counts hides the small ones.
     """
     schema = load_schema("clinical")
     rows: list[dict[str, object]] = []
@@ -183,25 +186,24 @@ def summarise(clinical: pd.DataFrame, available_at: Mapping[str, str]) -> list[d
         if spec is None or not spec.predictor:
             continue
         known = clinical[name].dropna()
-        if spec.type in ("int", "float"):
-            q = known.astype(float).quantile([0.25, 0.5, 0.75]).tolist()
-            summary = (
-                f"median {q[1]:.3g} (quartiles {q[0]:.3g} to {q[2]:.3g})" if len(known) >= 5 else "fewer than 5 known"
-            )
-        else:
-            named = (
-                [("yes", True), ("no", False)] if spec.type == "bool" else [(level, level) for level in spec.allowed]
-            )
-            counts = [(label, int((known == level).sum())) for label, level in named]
-            summary = ", ".join(f"{label} {n if n >= 5 or n == 0 else '<5'}" for label, n in counts)
         rows.append(
             {
                 "variable": name,
                 "unit": spec.unit,
                 "known": len(known),
                 "missing": len(clinical) - len(known),
-                "summary": summary,
+                "summary": _summary(known, spec),
                 "available_at": available_at.get(name, spec.available_at),
             }
         )
     return rows
+
+
+def _summary(known: pd.Series, spec: ColumnSpec) -> str | dict[str, object]:
+    if spec.type in ("int", "float"):
+        if len(known) < _SMALLEST_CELL:
+            return f"fewer than {_SMALLEST_CELL} known"
+        lower, median, upper = known.astype(float).quantile([0.25, 0.5, 0.75]).tolist()
+        return {"median": median, "lower": lower, "upper": upper}
+    named = [("yes", True), ("no", False)] if spec.type == "bool" else [(level, level) for level in spec.allowed]
+    return {"counts": {label: int((known == level).sum()) for label, level in named}}

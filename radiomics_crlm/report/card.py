@@ -10,7 +10,7 @@ from radiomics_crlm.provenance.files import write_json, write_text
 from radiomics_crlm.report import curves, participants, performance
 from radiomics_crlm.report.artefacts import Artefacts, load_artefacts
 from radiomics_crlm.report.attribution import explanation
-from radiomics_crlm.report.page import render_card
+from radiomics_crlm.report.page import draw_figures, render_card
 from radiomics_crlm.report.scores import scores
 from radiomics_crlm.report.verdicts import clinical_counterpart, shown_model, verdict
 from radiomics_crlm.report.wording import MOMENTS, cleaned, listed
@@ -79,7 +79,7 @@ def build_card(out: Path) -> Part:
 
 
 def write_card(out: Path) -> Path:
-    """Write ``card.json`` and ``card.html`` into a run folder, each atomically; returns the path of the page.
+    """Write ``card.json``, ``card.html`` and ``figures/*.svg`` into a run folder, each atomically; returns the page.
 
     Raises
     ------
@@ -87,9 +87,11 @@ def write_card(out: Path) -> Path:
         As :func:`build_card`.
     """
     card = build_card(out)
-    page = render_card(card)
+    drawn = draw_figures(card)
     write_json(out / "card.json", card)
-    write_text(out / "card.html", page)
+    for name, svg in drawn.items():
+        write_text(out / "figures" / f"{name}.svg", svg)
+    write_text(out / "card.html", render_card(card, drawn))
     return out / "card.html"
 
 

@@ -18,14 +18,22 @@ _REFERENCE = {"c_index": 0.5, "auc": 0.5}
 _NAMES = {"c_index": "C (concordance)", "auc": "AUC"}
 
 
-def render_card(card: Part) -> str:
+def draw_figures(card: Part) -> dict[str, str]:
+    """All figures of a card as SVG, by the name under which the page shows them."""
+    return dict(_figures(card))
+
+
+def render_card(card: Part, drawn: Mapping[str, str] | None = None) -> str:
     """HTML page of a card made by ``build_card``; pure, the same card gives the same bytes.
+
+    ``drawn`` are its figures, if they have been drawn already (:func:`draw_figures`).
 
     All text is escaped; a content security policy forbids scripts and requests of any kind.
     """
-    drawn = {name: Markup(svg) for name, svg in _figures(card)}  # noqa: S704 (figures escape their own text)
+    svgs = draw_figures(card) if drawn is None else drawn
+    marked = {name: Markup(svg) for name, svg in svgs.items()}  # noqa: S704 (figures escape their own text)
     template = _environment().get_template("card.html.j2")
-    return template.render(card=card, figures=drawn, small_cell=SMALL_CELL)
+    return template.render(card=card, figures=marked, small_cell=SMALL_CELL)
 
 
 @functools.cache

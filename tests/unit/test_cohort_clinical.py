@@ -129,18 +129,21 @@ def test_exclusions_fit_their_schema():
     assert check_table(exclusion_table([]), "exclusions").empty
 
 
-def test_population_table_suppresses_small_cells():
+def test_population_table():
     clinical = clean_clinical(
         rows(
             patient_id=[f"P{i}" for i in range(12)],
             sex=["male"] * 9 + ["female"] * 3,
+            bilobar=["1"] * 4 + [""] * 8,
             cea_ng_ml=[str(i) for i in range(11)] + [""],
+            crp_mg_l=["1"] * 4 + [""] * 8,
         )
     ).table
     by_name = {row["variable"]: row for row in summarise(clinical, {"cea_ng_ml": "preoperative"})}
-    assert by_name["sex"]["summary"] == "male 9, female <5"
-    assert by_name["cea_ng_ml"]["known"] == 11
-    assert by_name["cea_ng_ml"]["missing"] == 1
-    assert by_name["cea_ng_ml"]["summary"] == "median 5 (quartiles 2.5 to 7.5)"
+    assert by_name["sex"]["summary"] == {"counts": {"male": 9, "female": 3}}
+    assert by_name["bilobar"]["summary"] == {"counts": {"yes": 4, "no": 0}}
+    assert by_name["crp_mg_l"]["summary"] == "fewer than 5 known"
+    assert (by_name["cea_ng_ml"]["known"], by_name["cea_ng_ml"]["missing"]) == (11, 1)
+    assert by_name["cea_ng_ml"]["summary"] == {"median": 5.0, "lower": 2.5, "upper": 7.5}
     assert by_name["cea_ng_ml"]["available_at"] == "preoperative"
     assert "patient_id" not in by_name
