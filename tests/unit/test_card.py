@@ -658,4 +658,4 @@ def test_same_artefacts_give_the_same_bytes(fresh: Callable[..., Path]) -> None:
     saved = json.loads((run / "card.json").read_text(encoding="utf-8"))
     assert saved == build_card(run)
     assert render_card(saved) == written.read_text(encoding="utf-8")
-    assert sorted(p.name for p in run.iterdir()) == ["card.html", "card.json", "run.json", "tables"]
+    assert sorted(p.name for p in run.iterdir()) == ["card.html", "card.json", "figures", "run.json", "tables"]
