@@ -21,6 +21,7 @@ from radiomics_crlm.modelling.boosting import BoosterSettings, margins, train_bo
 from radiomics_crlm.modelling.cox import fit_ridge_cox, risk_sets
 from radiomics_crlm.modelling.risk import (
     breslow_baseline,
+    by_whole_months,
     cumulative_incidence,
     linear_risk,
     probability_at_horizon,
@@ -91,7 +92,7 @@ class RidgeCox(BaseEstimator):
         self.coef_ = basis @ beta if basis is not None else beta
         self.intercept_ = 0.0
         self.input_mean_ = X.mean(axis=0)
-        self.baseline_ = breslow_baseline(y, self.risk(X))
+        self.baseline_ = by_whole_months(breslow_baseline(y, self.risk(X)))
         return self
 
     def risk(self, X: Floats) -> Floats:
@@ -182,7 +183,7 @@ class XGBoostCox(BaseEstimator):
         self.booster_ = train_booster(
             X, signed, np.ones(y.size), objective="survival:cox", settings=_settings(self), seed=self.seed
         )
-        self.baseline_ = breslow_baseline(y, self.risk(X))
+        self.baseline_ = by_whole_months(breslow_baseline(y, self.risk(X)))
         return self
 
     def risk(self, X: Floats) -> Floats:

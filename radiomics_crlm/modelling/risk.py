@@ -80,6 +80,20 @@ def breslow_baseline(y: Outcome, risk: npt.ArrayLike) -> Baseline:
     )  # fmt: skip
 
 
+def by_whole_months(baseline: Baseline) -> Baseline:
+    """The same cumulative hazards on a grid of whole months.
+
+    A model is passed on, and the exact times of a baseline hazard are the event times of single patients. Hazards up
+    to any whole month are unchanged; only what happened within a month is no longer told apart.
+    """
+    month = np.ceil(baseline.months)
+    grid, position = np.unique(month, return_inverse=True)
+    event, competing = np.zeros(grid.size), np.zeros(grid.size)
+    np.add.at(event, position, baseline.event)
+    np.add.at(competing, position, baseline.competing)
+    return Baseline(grid, event, competing, float(np.floor(baseline.last_month)))
+
+
 def cumulative_incidence(baseline: Baseline, risk: Floats, months: Sequence[float]) -> Floats:
     """Probability of the event by each time, with the competing event taken into account.
 

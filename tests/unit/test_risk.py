@@ -7,7 +7,13 @@ import pytest
 
 from radiomics_crlm.evaluation.incidence import aalen_johansen, nelson_aalen
 from radiomics_crlm.evaluation.outcome import make_outcome
-from radiomics_crlm.modelling.risk import breslow_baseline, cumulative_incidence, linear_risk, probability_at_horizon
+from radiomics_crlm.modelling.risk import (
+    breslow_baseline,
+    by_whole_months,
+    cumulative_incidence,
+    linear_risk,
+    probability_at_horizon,
+)
 
 MONTHS = (3.0, 12.0, 24.0, 40.0)
 
@@ -88,3 +94,21 @@ def test_linear_risk_of_a_row_ignores_the_table_around_it(p: int) -> None:
     assert (whole == linear_risk(np.asfortranarray(X), beta, 0.3)).all()
     for row in (0, 17, 39):
         assert linear_risk(X[[row]], beta, 0.3)[0] == whole[row]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whole_months_keep_cumulative_hazards_and_hide_exact_times(seed: int) -> None:
+    y = _outcome(150, seed)
+    risk = np.random.default_rng(seed).normal(size=150)
+    exact = breslow_baseline(y, risk)
+    coarse = by_whole_months(exact)
+    assert (coarse.months == np.round(coarse.months)).all()
+    assert coarse.last_month == np.floor(exact.last_month)
+    for month in range(1, int(coarse.last_month) + 1):
+        for kind in ("event", "competing"):
+            before = getattr(exact, kind)[exact.months <= month].sum()
+            after = getattr(coarse, kind)[coarse.months <= month].sum()
+            assert after == pytest.approx(before, abs=1e-12)
+    months = [m for m in (6.0, 12.0, 24.0) if m <= coarse.last_month]
+    difference = cumulative_incidence(exact, risk, months) - cumulative_incidence(coarse, risk, months)
+    assert np.abs(difference).max() < 0.02
