@@ -22,7 +22,20 @@ from scipy.spatial.distance import pdist
 from radiomics_crlm.errors import CaseError
 from radiomics_crlm.imaging.geometry import Volume
 
-ROLES = ("lesion", "liver", "remnant", "hepatic_veins", "portal_vein")
+ROLES = (
+    "lesion",
+    "liver",
+    "remnant",
+    "hepatic_veins",
+    "portal_vein",
+    "left_liver",
+    "right_liver",
+    "aorta",
+    "spleen",
+    "muscle",
+)
+# A mask that does not tell lesions apart: its connected parts are the lesions.
+COMPONENTS = "components"
 # More labels than any patient has lesions: the file is an image or a multi-organ map.
 MAX_LABELS = 200
 # Role -> labels; ``None`` stands for every positive label.
@@ -51,6 +64,9 @@ class LesionSize:
 def parse_mask_roles(text: str, *, case: str) -> dict[str, tuple[int, ...] | None]:
     """Parse a cell of ``imaging.mask_roles``.
 
+    ``lesion=components`` (or ``lesion=components:2,3``) gives the labels like ``lesion=*`` (``lesion=2,3``); that they
+    are to be split into connected parts is what `wants_components` tells.
+
     Examples
     --------
     >>> parse_mask_roles("lesion=*", case="P1")
@@ -66,6 +82,8 @@ def parse_mask_roles(text: str, *, case: str) -> dict[str, tuple[int, ...] | Non
     roles: dict[str, tuple[int, ...] | None] = {}
     for part in str(text).split(";"):
         role, _, labels = (piece.strip() for piece in part.partition("="))
+        if role == "lesion" and labels.partition(":")[0].strip() == COMPONENTS:
+            labels = labels.partition(":")[2].strip() or "*"
         numbers = [n.strip() for n in labels.split(",")]
         wrong = labels != "*" and not all(n.isascii() and n.isdigit() and int(n) > 0 for n in numbers)
         if role not in ROLES or role in roles or wrong:
@@ -77,6 +95,21 @@ def parse_mask_roles(text: str, *, case: str) -> dict[str, tuple[int, ...] | Non
             )
         roles[role] = None if labels == "*" else tuple(sorted({int(n) for n in numbers}))
     return roles
+
+
+def wants_components(text: str) -> bool:
+    """Whether the lesions of a mask are the connected parts of its lesion labels.
+
+    >>> wants_components("liver=1,2;lesion=components:2"), wants_components("lesion=*")
+    (True, False)
+    """
+    parts = (part.partition("=") for part in str(text).split(";"))
+    return any(role.strip() == "lesion" and labels.partition(":")[0].strip() == COMPONENTS for role, _, labels in parts)
+
+
+def body_axis(mask: Volume) -> int:
+    """Array axis (0, 1 or 2) that runs along the body: slices across it are axial."""
+    return 2 - int(np.argmax(np.abs(np.array(mask.direction).reshape(3, 3)[2])))
 
 
 def as_label_mask(mask: Volume, *, case: str) -> Volume:
@@ -153,9 +186,9 @@ def _measure(mask: Volume, label: int, box: tuple[slice, ...]) -> LesionSize:
         "touches_border": border,
         "several_components": n_components > 1,
     }
-    axial = int(np.argmax(np.abs(np.array(mask.direction).reshape(3, 3)[2])))  # index axis (x, y, z) along the body
-    slices = np.moveaxis(inside, 2 - axial, 0)
-    in_plane = np.array([s for k, s in enumerate(mask.spacing) if k != axial])[::-1]
+    axial = body_axis(mask)
+    slices = np.moveaxis(inside, axial, 0)
+    in_plane = np.array([s for k, s in enumerate(reversed(mask.spacing)) if k != axial])
     x_mm, y_mm, z_mm = (float(c) for c in mask.index_to_mm @ centre + np.array(mask.origin))
     n_x, n_y, n_z = reversed(inside.shape)
     return LesionSize(

@@ -51,7 +51,7 @@ def test_roles_are_parsed(text: str, roles: dict[str, tuple[int, ...] | None]) -
 
 @pytest.mark.parametrize(
     "text",
-    ["", "lesion", "lesion=", "lesion=0", "lesion=-1", "lesion=1.5", "spleen=1", "lesion=1;lesion=2", "lesion=1,*"],
+    ["", "lesion", "lesion=", "lesion=0", "lesion=-1", "lesion=1.5", "kidney=1", "lesion=1;lesion=2", "lesion=1,*"],
 )
 def test_bad_roles_are_refused(text: str) -> None:
     with pytest.raises(CaseError, match="P1: the roles of a mask cannot be parsed") as caught:
