@@ -10,7 +10,14 @@ from typing import Annotated
 import typer
 
 import radiomics_crlm
-from radiomics_crlm.cli import cohort_commands, doctor_command, rules_commands, score_command, study_commands
+from radiomics_crlm.cli import (
+    cohort_commands,
+    doctor_command,
+    fetch_command,
+    rules_commands,
+    score_command,
+    study_commands,
+)
 from radiomics_crlm.cli.screen import Screen
 from radiomics_crlm.errors import CrlmError
 
@@ -25,7 +32,7 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
 )
-for module in (study_commands, cohort_commands, rules_commands, score_command, doctor_command):
+for module in (study_commands, cohort_commands, fetch_command, rules_commands, score_command, doctor_command):
     module.register(app)
 
 

@@ -34,6 +34,11 @@ class Screen:
         self._said: dict[str, float] = {}
         self._progress: Progress | None = None
 
+    @property
+    def interactive(self) -> bool:
+        """Whether a person sees the output and can answer."""
+        return bool(self._out.is_terminal)
+
     def line(self, text: str = "", *, style: str | None = None) -> None:
         """Print one line to standard output."""
         self._out.print(text, style=style, markup=False)

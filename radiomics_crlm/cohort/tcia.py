@@ -80,6 +80,12 @@ def read_tcia_clinical(data: Path, *, radiomics: bool = False) -> Cohort:
     )
 
 
+def has_tcia_clinical(data: Path) -> bool:
+    """Whether the clinical table of the collection lies below a folder, recognised by its headers."""
+    signature = set(read_yaml(resource("configs/layouts/tcia_crlm.yaml"))["signature"])
+    return any(signature <= set(_header(path)) for path in _files(data, ".csv"))
+
+
 def apply_layout(raw: pd.DataFrame, layout: Mapping[str, Any]) -> pd.DataFrame:
     """Map foreign columns to canonical names and units; texts that are no number pass unchanged and fail the schema
     later.

@@ -112,7 +112,7 @@ def _voxelise(contours: Sequence[np.ndarray], image: Volume, case: str) -> tuple
     """Even-odd filling of all contours; the largest distance from a slice, as a fraction of the slice distance."""
     to_index = np.linalg.inv(image.index_to_mm)
     inside = np.zeros(image.array.shape, dtype=bool)
-    depth, rows, columns = inside.shape
+    depth, rows, columns = (int(n) for n in image.array.shape)
     slices: dict[int, list[np.ndarray]] = {}
     worst, beyond = 0.0, 0
     for points in contours:
