@@ -64,26 +64,38 @@ def validate(cohort: Cohort) -> None:
 
 def ingest(
     out: Out,
-    cohort: Annotated[Path | None, typer.Argument(help="Cohort folder with imaging.csv.")] = None,
+    cohort: Annotated[
+        Path | None, typer.Argument(help="Cohort folder with imaging.csv, or with --layout a downloaded collection.")
+    ] = None,
+    layout: Annotated[str | None, typer.Option(help="tcia-crlm: the collection as 'crlm fetch' leaves it.")] = None,
+    mask_set: Annotated[str, typer.Option(help="With --layout: expert, ai or corrected.")] = "expert",
     image: Annotated[Path | None, typer.Option(help="One scan: a DICOM series folder, NIfTI or NRRD file.")] = None,
-    mask: Annotated[Path | None, typer.Option(help="Mask of that scan.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="Mask of that scan: label image, DICOM SEG or RTSTRUCT.")] = None,
     patient: Annotated[str | None, typer.Option(help="Patient key of that scan.")] = None,
-    roles: Annotated[str, typer.Option(help="Roles of the mask labels.")] = "lesion=*",
+    roles: Annotated[str, typer.Option(help="Roles of labels or segments, e.g. lesion=Tumor_*;liver=1.")] = "lesion=*",
+    series: Annotated[str, typer.Option(help="Which series of a folder with several, e.g. number=3.")] = "",
     timepoint: Annotated[str, typer.Option(help="baseline, restaging or preoperative.")] = "preoperative",
     modality: Annotated[str, typer.Option(help="CT or MR.")] = "CT",
     sequence: Annotated[str, typer.Option(help="portal_venous, hbp, ...")] = "portal_venous",
 ) -> None:
     """Check scans and masks, measure the lesions, and write an imaging manifest for 'crlm extract'.
 
-    Give a cohort folder, or one scan with --image, --mask and --patient.
+    Give a cohort folder, a downloaded collection with --layout, or one scan with --image, --mask and --patient.
     """
-    from radiomics_crlm.study.stages import ingest_cohort, one_scan
+    from radiomics_crlm.errors import ConfigError
+    from radiomics_crlm.study.collection import ingest_collection
+    from radiomics_crlm.study.ingest import ingest_cohort, one_scan
 
     screen = Screen()
-    scan = None
-    if image is not None or mask is not None or patient is not None:
-        scan = one_scan(patient, image, mask, roles, timepoint, modality, sequence)
-    result = ingest_cohort(cohort, scan, out, progress=screen.progress)
+    if layout is not None:
+        if cohort is None:
+            raise ConfigError("--layout needs the folder of the collection", remedy="see crlm ingest --help")
+        result = ingest_collection(cohort, layout, mask_set, out, progress=screen.progress)
+    else:
+        scan = None
+        if image is not None or mask is not None or patient is not None:
+            scan = one_scan(patient, image, mask, roles, timepoint, modality, sequence, series)
+        result = ingest_cohort(cohort, scan, out, progress=screen.progress)
     screen.stop()
     screen.line(f"scans: {result.scans}, lesions: {len(result.lesions)}")
     screen.line(f"manifest: {out / 'imaging.parquet'}")

@@ -14,16 +14,10 @@ import pandas as pd
 from radiomics_crlm.errors import CaseError
 from radiomics_crlm.features.extract import extract_scan, feature_names
 from radiomics_crlm.features.profiles import Profile, profile_for
-from radiomics_crlm.imaging.geometry import Volume, check_same_geometry, clip_hu_padding
-from radiomics_crlm.imaging.regions import (
-    LesionSize,
-    as_label_mask,
-    keep_labels,
-    labels_of,
-    measure_lesions,
-    parse_mask_roles,
-)
-from radiomics_crlm.imaging.volume import path_inside, read_volume
+from radiomics_crlm.imaging.geometry import Volume, clip_hu_padding
+from radiomics_crlm.imaging.masks import parse_roles, read_mask, read_scan
+from radiomics_crlm.imaging.regions import LesionSize, measure_lesions
+from radiomics_crlm.imaging.volume import path_inside
 
 SCAN_KEY = ["patient_id", "timepoint", "modality", "sequence"]
 _ANATOMY_COLUMNS = [*SCAN_KEY, "liver_volume_ml", "remnant_volume_ml", "tumour_volume_ml", "flags"]
@@ -53,6 +47,7 @@ class _Scan:
     images: tuple[str, ...]
     masks: tuple[tuple[str, str], ...]
     profile: Profile | None
+    series: tuple[str, ...] = ("",)
 
     @property
     def case(self) -> str:
@@ -107,9 +102,8 @@ def extract_cohort(
     Returns
     -------
     ExtractionResult
-        Exclusion codes are those of `read_volume`, `check_same_geometry`, `as_label_mask` and `parse_mask_roles`, and
-        ``no_profile``, ``ambiguous_image``, ``path_outside``, ``no_lesion_mask``, ``no_lesion_label``,
-        ``two_lesion_masks``, ``out_of_memory``.
+        Exclusion codes are those of `read_scan` and `read_mask`, and ``no_profile``, ``ambiguous_image``,
+        ``path_outside``, ``no_lesion_mask``, ``two_lesion_masks``, ``out_of_memory``.
     """
     scans = _scans(imaging_table, profiles)
     work = (joblib.delayed(process_scan)(scan, root) for scan in scans)
@@ -133,6 +127,7 @@ def _scans(table: pd.DataFrame, profiles: Mapping[str, Profile]) -> list[_Scan]:
                 images=tuple(dict.fromkeys(map(str, rows["image"]))),
                 masks=tuple(zip(map(str, rows["mask"]), map(str, rows["mask_roles"]), strict=True)),
                 profile=profile_for(profiles, text[2], text[3]),
+                series=tuple(dict.fromkeys(rows["series"].fillna("").map(str))) if "series" in rows else ("",),
             )
         )
     return scans
@@ -153,13 +148,15 @@ def _extract(scan: _Scan, root: Path) -> _Outcome:
     """Read, measure and extract one scan."""
     if scan.profile is None:
         raise CaseError("no_profile", "no extraction profile for this kind of scan", where=scan.case)
-    if len(scan.images) != 1:
+    if len(scan.images) != 1 or len(scan.series) != 1:
         raise CaseError("ambiguous_image", "one scan names several images", where=scan.case)
-    read = partial(_read, root, case=scan.case)
-    image = read(scan.images[0])
+    inside = partial(path_inside, root, case=scan.case)
+    image = read_scan(
+        inside(scan.images[0]), [inside(mask) for mask, _ in scan.masks], rule=scan.series[0], case=scan.case
+    )
     if scan.key[2] == "CT":
         image = clip_hu_padding(image)
-    regions = _regions(scan, image, read)
+    regions = _regions(scan, image, inside)
     if regions.lesions is None:
         raise CaseError("no_lesion_mask", "no mask of the scan has the role lesion", where=scan.case)
     lesions = measure_lesions(regions.lesions)
@@ -169,37 +166,25 @@ def _extract(scan: _Scan, root: Path) -> _Outcome:
     return _Outcome(_keyed(lesions, scan), _keyed(features, scan), _anatomy(regions))
 
 
-def _read(root: Path, relative: str, *, case: str) -> Volume:
-    """Read a file below the folder of the manifest."""
-    return read_volume(path_inside(root, relative, case=case), case=case)
-
-
-def _regions(scan: _Scan, image: Volume, read: Callable[[str], Volume]) -> _Regions:
+def _regions(scan: _Scan, image: Volume, inside: Callable[[str], Path]) -> _Regions:
     """Gather the masks of a scan; a bad anatomy mask costs the anatomy, a bad lesion mask the scan."""
     found = _Regions()
     for path, text in scan.masks:
-        roles = parse_mask_roles(text, case=scan.case)
+        with_lesions = "lesion" in parse_roles(text, case=scan.case)
         try:
-            mask, flags = check_same_geometry(image, as_label_mask(read(path), case=scan.case), case=scan.case)
+            masks = read_mask(inside(path), image, roles=text, case=scan.case)
         except CaseError as error:
-            if "lesion" in roles:
+            if with_lesions:
                 raise
             found.anatomy_flags.append(f"mask_failed:{error.code}")
             continue
-        for role, wanted in roles.items():
-            present, absent = labels_of(mask, wanted)
-            notes = [*flags, *(f"label_absent:{role}={n}" for n in absent)]
-            if role == "lesion":
-                if found.lesions is not None:
-                    raise CaseError("two_lesion_masks", "two masks of the scan have the role lesion", where=scan.case)
-                if not present:
-                    raise CaseError("no_lesion_label", "the mask holds none of the lesion labels", where=scan.case)
-                found.lesions = keep_labels(mask, present)
-                found.lesion_flags += notes
-            else:
-                inside = np.isin(mask.array, present)
-                found.anatomy[role] = found.anatomy.get(role, np.zeros_like(inside)) | inside
-                found.anatomy_flags += notes
+        if with_lesions and found.lesions is not None:
+            raise CaseError("two_lesion_masks", "two masks of the scan have the role lesion", where=scan.case)
+        found.lesions = masks.lesions if with_lesions else found.lesions
+        found.lesion_flags += masks.lesion_flags if with_lesions else ()
+        found.anatomy_flags += masks.anatomy_flags if masks.anatomy else ()
+        for role, voxels in masks.anatomy.items():
+            found.anatomy[role] = found.anatomy[role] | voxels if role in found.anatomy else voxels
     return found
 
 
