@@ -27,6 +27,7 @@ from scipy import ndimage
 
 from radiomics_crlm.errors import ConfigError
 from radiomics_crlm.features.profiles import Profile, engine_image_types, engine_settings, settings_hash
+from radiomics_crlm.imaging.normalise import correct_bias, scale_to_tissue
 from radiomics_crlm.imaging.regions import as_label_mask
 from radiomics_crlm.imaging.volume import Volume, check_same_geometry, to_itk
 
@@ -100,7 +101,14 @@ def _class_features(kind: str) -> list[str]:
     return sorted(n for n, gone in radiomics.getFeatureClasses()[kind].getFeatureNames().items() if not gone)
 
 
-def extract_scan(image: Volume, lesion_mask: Volume, profile: Profile, *, case: str) -> pd.DataFrame:
+def extract_scan(
+    image: Volume,
+    lesion_mask: Volume,
+    profile: Profile,
+    *,
+    case: str,
+    anatomy: Mapping[str, np.ndarray] | None = None,
+) -> pd.DataFrame:
     """Features of every lesion of a scan, one row per label of the mask, sorted by label.
 
     Parameters
@@ -111,6 +119,8 @@ def extract_scan(image: Volume, lesion_mask: Volume, profile: Profile, *, case: 
         Settings; lengths in mm, grey levels in HU (CT) or in units of the normalised image (MR).
     case
         Key of the scan for messages.
+    anatomy
+        Boolean arrays by role, for profiles with a reference tissue.
 
     Returns
     -------
@@ -125,9 +135,11 @@ def extract_scan(image: Volume, lesion_mask: Volume, profile: Profile, *, case: 
     Raises
     ------
     CaseError
-        If image and mask do not fit or the mask is empty or not integer.
+        If image and mask do not fit, the mask is empty or not integer, or the reference tissue is not there
+        (``no_reference_tissue``, ``dark_reference_tissue``).
     """
     lesion_mask, _ = check_same_geometry(image, as_label_mask(lesion_mask, case=case), case=case)
+    image = _prepared(image, lesion_mask.array > 0, profile, anatomy or {}, case)
     names = feature_names(profile)
     rows = []
     with _quiet_engine():
@@ -139,6 +151,18 @@ def extract_scan(image: Volume, lesion_mask: Volume, profile: Profile, *, case: 
     fixed = {"profile": profile.name, "settings_hash": settings_hash(profile, engine()), "engine": engine()}
     columns = ["lesion", "status", "reason", "flags", *fixed, *names]
     return table.assign(**fixed).reindex(columns=columns).astype(dict.fromkeys(names, np.float64))
+
+
+def _prepared(
+    image: Volume, tumour: np.ndarray, profile: Profile, anatomy: Mapping[str, np.ndarray], case: str
+) -> Volume:
+    """The image with the intensities that a profile asks for; unchanged for most."""
+    if profile.bias_correction is not None:
+        wanted = profile.bias_correction
+        image = correct_bias(image, shrink=wanted.shrink, iterations=wanted.iterations)
+    if profile.reference_tissue is not None:
+        image = scale_to_tissue(image, profile.reference_tissue, anatomy, tumour=tumour, case=case)
+    return image
 
 
 class _Scan:

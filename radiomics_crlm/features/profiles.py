@@ -21,7 +21,8 @@ Positive = Annotated[float, Field(gt=0, le=1000)]
 
 _WHY_NORMALISE = (
     "an MR profile needs `normalize`: MR intensities have no unit and change with scanner, coil and sequence, so a "
-    "fixed bin width would mean something else in every scan; add e.g. `normalize: {scale: 100, remove_outliers: 3}`"
+    "fixed bin width would mean something else in every scan; add e.g. `normalize: {scale: 100, remove_outliers: 3}`, "
+    "or `reference_tissue: spleen` where masks show one"
 )
 
 
@@ -35,12 +36,20 @@ class Normalize(Strict):
     remove_outliers: Positive | None = None
 
 
+class BiasCorrection(Strict):
+    """N4 before anything else: the field is estimated on every ``shrink``-th voxel, with at most so many iterations."""
+
+    shrink: int = Field(default=4, ge=1, le=16)
+    iterations: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(default=(50, 50, 50, 50), min_length=1)
+
+
 class Profile(Strict):
     """How features are extracted from one kind of scan. Values are handed to pyradiomics under its own names.
 
     ``resample_mm`` is the new spacing in x, y, z (null: native grid); ``pad_voxels`` the margin kept around a lesion
     after resampling, which the filters see; ``log_sigma_mm`` and ``wavelet`` add filtered images to the original one;
-    ``min_voxels`` counts voxels of the native grid.
+    ``min_voxels`` counts voxels of the native grid. For MR, ``bias_correction`` evens out the coil and
+    ``reference_tissue`` scales the median of a masked tissue to 100.
     """
 
     name: ProfileName
@@ -49,6 +58,8 @@ class Profile(Strict):
     resample_mm: tuple[Positive, Positive, Positive] | None
     interpolator: Literal["sitkBSpline", "sitkLinear", "sitkNearestNeighbor"] | None = None
     pad_voxels: int = Field(default=5, ge=1, le=100)
+    bias_correction: BiasCorrection | None = None
+    reference_tissue: Literal["liver", "spleen", "muscle"] | None = None
     normalize: Normalize | None = None
     bin_width: Positive | None = None
     bin_count: int | None = Field(default=None, ge=2, le=1024)
@@ -72,8 +83,16 @@ class Profile(Strict):
         low, high = self.resegment_range or (0.0, 1.0)
         shape_only = set(self.feature_classes) == {"shape"}
         return [
-            (_WHY_NORMALISE, self.modality == "MR" and self.normalize is None),
+            (_WHY_NORMALISE, self.modality == "MR" and self.normalize is None and self.reference_tissue is None),
             ("a CT profile must not normalize: HU are absolute", self.modality == "CT" and self.normalize is not None),
+            (
+                "bias_correction and reference_tissue are for MR: HU are absolute",
+                self.modality == "CT" and self.prepared,
+            ),
+            (
+                "give either normalize or reference_tissue: normalize would undo the reference",
+                self.normalize is not None and self.reference_tissue is not None,
+            ),
             ("give either bin_width or bin_count", (self.bin_width is None) == (self.bin_count is None)),
             ("resampling needs an interpolator", self.resample_mm is not None and self.interpolator is None),
             ("an interpolator needs resample_mm", self.resample_mm is None and self.interpolator is not None),
@@ -89,6 +108,11 @@ class Profile(Strict):
     def filtered(self) -> bool:
         """Whether any filter is applied."""
         return bool(self.log_sigma_mm) or self.wavelet is not None
+
+    @property
+    def prepared(self) -> bool:
+        """Whether intensities are changed before the engine sees them."""
+        return self.bias_correction is not None or self.reference_tissue is not None
 
 
 class ExtractConfig(Strict):
@@ -158,9 +182,11 @@ def profile_for(profiles: Mapping[str, Profile], modality: str, sequence: str) -
 def settings_hash(profile: Profile, engine: str) -> str:
     """First 16 hex digits of the sha-256 of all settings and the engine: equal hashes mean comparable features.
 
-    Name and description do not enter, because they do not change a value.
+    Name and description do not enter, because they do not change a value; nor does a preparation that is off, so that
+    features of before it existed stay comparable.
     """
-    content = profile.model_dump(mode="json", exclude={"name", "description"})
+    off = {name for name in ("bias_correction", "reference_tissue") if getattr(profile, name) is None}
+    content = profile.model_dump(mode="json", exclude={"name", "description", *off})
     text = json.dumps({"settings": content, "engine": engine}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

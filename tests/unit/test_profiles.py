@@ -159,6 +159,42 @@ def test_every_setting_reaches_the_engine_or_the_filters() -> None:
         "wavelet",
         "feature_classes",
         "min_voxels",
+        "bias_correction",  # changes the image before the engine sees it
+        "reference_tissue",
     }
     in_settings = {"resample_mm", "interpolator", "pad_voxels", "normalize", "bin_width", "bin_count"}
     assert set(Profile.model_fields) == elsewhere | in_settings | {"resegment_range", "voxel_array_shift"}
+
+
+MR: dict[str, Any] = {**CT, "modality": "MR", "bin_width": 5, "voxel_array_shift": 300}
+
+
+def test_mr_intensities_need_a_scale() -> None:
+    with pytest.raises(ConfigError, match="MR intensities have no unit.*reference_tissue: spleen"):
+        config(**MR)
+    with pytest.raises(ConfigError, match="normalize would undo the reference"):
+        config(**MR, normalize={"scale": 100}, reference_tissue="liver")
+    for option in ({"reference_tissue": "liver"}, {"bias_correction": {}}):
+        with pytest.raises(ConfigError, match="are for MR: HU are absolute"):
+            config(**option)
+    with pytest.raises(ConfigError, match="reference_tissue"):
+        config(**MR, reference_tissue="kidney")
+    with pytest.raises(ConfigError, match="shrink"):
+        config(**MR, normalize={"scale": 100}, bias_correction={"shrink": 0})
+    assert config(**MR, reference_tissue="spleen", bias_correction={}).profiles["test"].prepared
+
+
+def test_preparation_enters_the_hash_only_when_it_is_on() -> None:
+    """The hash of a profile without preparation is that of the time before there was one."""
+    assert settings_hash(load_profiles().profiles["ct-portal-venous"], "e") == "b438ff849fa21a78"
+    plain = config(**MR, normalize={"scale": 100}).profiles["test"]
+    hashes = [settings_hash(plain, "e")] + [
+        settings_hash(config(**MR, **more).profiles["test"], "e")
+        for more in (
+            {"normalize": {"scale": 100}, "bias_correction": {}},
+            {"normalize": {"scale": 100}, "bias_correction": {"shrink": 2}},
+            {"reference_tissue": "liver"},
+            {"reference_tissue": "spleen"},
+        )
+    ]
+    assert len(set(hashes)) == len(hashes)
