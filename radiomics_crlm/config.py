@@ -151,6 +151,11 @@ class CohortNotes(Strict):
     citation: str = ""
     available_at: dict[str, Moment] = Field(default_factory=dict, description="columns known later than usual here")
     ignore_columns: tuple[str, ...] = ()
+    units: dict[str, str] = Field(
+        default_factory=dict,
+        description="column: unit of its values, where it is not the canonical one (largest_met_mm: cm)",
+    )
+    date_format: str | None = Field(default=None, description="of all dates, where it is not ISO 8601 (%d.%m.%Y)")
 
 
 _Model = TypeVar("_Model", bound=Strict)

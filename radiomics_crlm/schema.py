@@ -46,6 +46,7 @@ class ColumnSpec:
     allowed: tuple[str, ...] = ()
     available_at: str = "baseline"
     predictor: bool = True
+    negative_is_zero: bool = False
     synonyms: tuple[str, ...] = ()
 
     def rule(self) -> str:
@@ -210,7 +211,23 @@ def _rename(raw: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
 def _parse_column(
     cells: pd.Series, spec: ColumnSpec, missing_codes: frozenset[str]
 ) -> tuple[pd.Series, list[tuple[int, str]]]:
-    """Typed column and the positions of bad cells with a code."""
+    """Typed column and the positions of bad cells with a code; equal texts are read once."""
+    if not isinstance(cells.dtype, pd.StringDtype):
+        return _parse_cells(cells, spec, missing_codes)
+    codes, distinct = pd.factorize(cells)
+    last = len(distinct)
+    codes = np.where(codes < 0, last, codes)
+    values, bad = _parse_cells(pd.Series([*distinct, None], dtype="str"), spec, missing_codes)
+    taken = values.take(codes).set_axis(cells.index)
+    if not bad:
+        return taken, []
+    rows = pd.Series(np.arange(len(codes))).groupby(codes).indices
+    return taken, [(int(row), code) for position, code in bad for row in rows.get(position, ())]
+
+
+def _parse_cells(
+    cells: pd.Series, spec: ColumnSpec, missing_codes: frozenset[str]
+) -> tuple[pd.Series, list[tuple[int, str]]]:
     if spec.type == "float" and pd.api.types.is_float_dtype(cells.dtype):
         text: pd.Series = cells.astype("float64")
         null = text.isna() | (text == -999 if "-999" in missing_codes else False)

@@ -9,6 +9,8 @@ import typer
 
 from radiomics_crlm.cli.screen import Screen
 from radiomics_crlm.cli.study_commands import EXIT_PARTIAL
+from radiomics_crlm.clinical.plausibility import warning_texts
+from radiomics_crlm.clinical.result import STATUSES
 
 rules_app = typer.Typer(no_args_is_help=True, help="Rule-based scores of a cohort.")
 _SHOWN = 50
@@ -22,21 +24,33 @@ def register(app: typer.Typer) -> None:
 @rules_app.command("run")
 def run_rules(
     cohort: Annotated[Path, typer.Argument(help="Cohort folder, or a clinical table (.csv, .parquet).")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for rules.parquet and rules.csv.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the result tables.")],
     rule: Annotated[list[str] | None, typer.Option("--rule", help="Rule id; repeat for several. Default: all.")] = None,
+    layout: Annotated[str, typer.Option(help="auto (by the header), canonical, or tcia-crlm.")] = "auto",
 ) -> None:
-    """Evaluate the rules for every patient: one row per patient and rule."""
-    from radiomics_crlm.study.stages import rules_of_cohort
+    """Evaluate the rules for every patient: a long table (patient x rule) and a wide one (patient)."""
+    from radiomics_crlm.study.rules import check_layout, rules_of_cohort
 
     screen = Screen()
-    result = rules_of_cohort(cohort, out, rules=rule)
-    counts = result.table.groupby(["rule", "status"]).size().unstack(fill_value=0)
+    result = rules_of_cohort(cohort, out, rules=rule, layout=check_layout(layout), progress=screen.progress)
+    screen.stop()
     screen.table(
-        f"rules of {result.table['patient_id'].nunique()} patients",
-        ("rule", *counts.columns),
-        [(str(name), *(str(n) for n in row)) for name, row in zip(counts.index, counts.to_numpy(), strict=True)],
+        f"rules of {result.patients} patients",
+        ("rule", *STATUSES),
+        [(name, *(str(counts.get(status, 0)) for status in STATUSES)) for name, counts in result.statuses.items()],
     )
-    screen.line(f"rules: {out / 'rules.parquet'}")
+    if result.warnings:
+        lines = [(code, str(n), warning_texts()[code]) for code, n in sorted(result.warnings.items())]
+        screen.table("warnings (nothing was changed)", ("input", "patients", "what it may mean"), lines)
+    if result.fong is not None:
+        inside = result.fong.get("equal", 0) + result.fong.get("within_bounds", 0)
+        outside = result.fong.get("below_bounds", 0) + result.fong.get("above_bounds", 0)
+        screen.line(
+            f"delivered Fong score: in {inside} of {inside + outside} patients within what the other columns allow, in "
+            f"{outside} not ({result.fong.get('below_bounds', 0)} below, {result.fong.get('above_bounds', 0)} above); "
+            f"{result.fong.get('not_reported', 0)} without a delivered score. The delivered score is kept as it is."
+        )
+    screen.line(f"written to {out}: {', '.join(result.files)}")
     if result.exclusions:
         screen.line(f"left out: {len(result.exclusions)} patients (see {out / 'exclusions.parquet'})")
         raise typer.Exit(EXIT_PARTIAL)

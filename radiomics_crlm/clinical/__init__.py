@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from radiomics_crlm.clinical.catalogue import RuleDescription, Source, describe, inputs_with_time, rule, rules
 from radiomics_crlm.clinical.engine import evaluate
+from radiomics_crlm.clinical.plausibility import warning_texts
 from radiomics_crlm.clinical.result import RuleResult
 from radiomics_crlm.clinical.table import Block, evaluate_blocks, evaluate_table
 from radiomics_crlm.clinical.vectors import Disagreement, VectorReport, check_vectors
@@ -27,6 +28,7 @@ __all__ = [
     "inputs_of",
     "prediction_inputs",
     "rule_ids",
+    "warning_texts",
 ]
 
 

@@ -18,6 +18,7 @@ from radiomics_crlm.clinical.engine import encode_cells, results
 from radiomics_crlm.clinical.origin import origins
 from radiomics_crlm.clinical.plausibility import warnings_of
 from radiomics_crlm.clinical.result import INVALID, OK, RuleResult
+from radiomics_crlm.cohort.units import NEGATIVE
 from radiomics_crlm.errors import InputError
 
 COLUMNS = (
@@ -187,12 +188,19 @@ def _patients(table: pd.DataFrame) -> np.ndarray:
 def _block(table: pd.DataFrame, patients: np.ndarray, chosen: tuple[Rule, ...], sources: pd.DataFrame | None) -> Block:
     used = dict.fromkeys(name for one in chosen for name in one.all_inputs)
     encoded = encode_cells({name: table[name] for name in used if name in table.columns}, len(table))
-    warned = warnings_of(encoded)
+    warned = {**warnings_of(encoded), **_negative_at_the_door(sources)}
     assessed = np.full(len(table), None, dtype=object)
     if "assessed_at" in table.columns:
         assessed = table["assessed_at"].astype(object).where(table["assessed_at"].notna(), None).to_numpy(dtype=object)
     parts = tuple(_part(one, encoded, warned, sources) for one in chosen)
     return Block(patients, chosen, parts, assessed)
+
+
+def _negative_at_the_door(sources: pd.DataFrame | None) -> dict[str, np.ndarray]:
+    if sources is None:
+        return {}
+    found = {f"{name}:negative_set_to_0": (sources[name] == NEGATIVE).to_numpy(dtype=bool) for name in sources.columns}
+    return {code: mask for code, mask in found.items() if mask.any()}
 
 
 def _part(chosen: Rule, encoded: Encoded, warned: Mapping[str, np.ndarray], sources: pd.DataFrame | None) -> Shared:

@@ -15,8 +15,6 @@ import pandas as pd
 
 from radiomics_crlm.schema import ColumnSpec, load_schema
 
-# Metastases may be found before the primary: a negative interval is 0. The missing code -999 is out of range instead.
-_CLIPPED = "dfi_months"
 _YES_NO = {"true": 1.0, "1": 1.0, "false": 0.0, "0": 0.0}
 
 
@@ -60,12 +58,13 @@ def encode(spec: ColumnSpec, cells: Sequence[Any] | pd.Series) -> tuple[np.ndarr
 
 def negative_intervals(cells: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Patients in whom a negative interval was read as 0, by input; nothing if there is none."""
-    if _CLIPPED not in cells:
-        return {}
-    spec = vocabulary()[_CLIPPED]
-    numbers = pd.to_numeric(pd.Series(list(cells[_CLIPPED]), dtype=object), errors="coerce").to_numpy(dtype=float)
-    negative = (numbers < 0) & (numbers >= -float(spec.max or 0))
-    return {_CLIPPED: negative} if negative.any() else {}
+    found = {}
+    for name, column in cells.items():
+        spec = vocabulary()[name]
+        if spec.negative_is_zero:
+            numbers = pd.to_numeric(pd.Series(list(column), dtype=object), errors="coerce").to_numpy(dtype=float)
+            found[name] = (numbers < 0) & (numbers >= -float(spec.max or 0))
+    return {name: negative for name, negative in found.items() if negative.any()}
 
 
 def _is_numeric(cells: pd.Series) -> bool:
@@ -107,7 +106,8 @@ def _checked(spec: ColumnSpec, codes: np.ndarray) -> tuple[np.ndarray, np.ndarra
     elif spec.type == "enum":
         fits = np.isin(codes, range(len(spec.allowed)))
     elif spec.min is not None and spec.max is not None:
-        if spec.name == _CLIPPED:
+        # Metastases may be found before the primary. The missing code -999 is out of range instead.
+        if spec.negative_is_zero:
             codes = np.where((codes < spec.min) & (codes >= -spec.max), spec.min, codes)
         fits = (codes >= spec.min) & (codes <= spec.max)
     if spec.type == "int":

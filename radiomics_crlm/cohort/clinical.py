@@ -9,10 +9,19 @@ from pathlib import Path
 import pandas as pd
 
 from radiomics_crlm.cohort.exclusions import Exclusion
+from radiomics_crlm.cohort.units import canonical_units
 from radiomics_crlm.config import CohortNotes, load_config
 from radiomics_crlm.errors import InputError
 from radiomics_crlm.provenance.tables import read_raw
-from radiomics_crlm.schema import MISSING_CODES, ColumnSpec, Problem, load_schema, parse_table
+from radiomics_crlm.schema import (
+    AVAILABILITY,
+    MISSING_CODES,
+    ColumnSpec,
+    Problem,
+    TableSchema,
+    load_schema,
+    parse_table,
+)
 
 _SMALLEST_CELL = 5
 
@@ -37,15 +46,33 @@ class Cohort:
 
 @dataclass(frozen=True)
 class CleanRows:
-    """Typed rows with unique keys, the exclusions, and how many patients came in."""
+    """Typed rows with unique keys, the exclusions, and how many patients came in.
+
+    ``origins`` has the rows of ``table`` and a column per input that was converted at the door; its cells say how.
+    """
 
     table: pd.DataFrame
     exclusions: tuple[Exclusion, ...]
     patients_in: int
+    origins: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
-def clean_clinical(raw: pd.DataFrame, *, ignore: Iterable[str] = ()) -> CleanRows:
+def clean_clinical(
+    raw: pd.DataFrame, *, ignore: Iterable[str] = (), notes: CohortNotes | None = None, keep_bad_cells: bool = False
+) -> CleanRows:
     """Type and check a raw clinical table; a bad row costs its patient, never the rest.
+
+    Parameters
+    ----------
+    raw
+        Cells as they came.
+    ignore
+        Columns to leave out.
+    notes
+        Units and the form of dates, where they are not the canonical ones.
+    keep_bad_cells
+        Leave cells that break their rule as they are, in a column of objects, and keep their patients: the clinical
+        rules then refuse such a cell rule by rule.
 
     Raises
     ------
@@ -55,15 +82,21 @@ def clean_clinical(raw: pd.DataFrame, *, ignore: Iterable[str] = ()) -> CleanRow
     schema = load_schema("clinical")
     if raw.empty:
         raise InputError("the clinical table has no rows", expected="one row per patient", got="0 rows")
-    parsed = parse_table(raw, schema, ignore=ignore)
+    ignored = set(ignore)
+    raw = raw[[c for c in raw.columns if str(c).strip() not in ignored]]
+    door = canonical_units(raw, schema, notes or CohortNotes())
+    parsed = parse_table(door.table, schema)
     table = parsed.table.copy()
     # A null never equals itself, so a row without a key gets its row number as key for the account.
     keyless = table["patient_id"].isna() | table["patient_id"].str.strip().str.casefold().isin(MISSING_CODES)
     table.loc[keyless, "patient_id"] = [f"(row {i + 2})" for i in table.index[keyless]]
     keys = table["patient_id"]
     by_row: dict[int, list[Problem]] = {}
+    if keep_bad_cells:
+        table = _with_bad_cells(table, door.table, parsed.problems, schema)
     for problem in parsed.problems:
-        by_row.setdefault(problem.row, []).append(problem)
+        if not keep_bad_cells or problem.column == "patient_id":
+            by_row.setdefault(problem.row, []).append(problem)
     repeated = set(keys[keys.duplicated(keep=False)])
     exclusions = [
         Exclusion(
@@ -78,8 +111,24 @@ def clean_clinical(raw: pd.DataFrame, *, ignore: Iterable[str] = ()) -> CleanRow
         if key not in repeated:
             exclusions.append(Exclusion(key, "ingest", code, "; ".join(p.sentence() for p in problems)))
     excluded = {e.patient_id for e in exclusions}
-    clean = table[~keys.isin(excluded)].reset_index(drop=True)
-    return CleanRows(clean, tuple(exclusions), int(keys.nunique()))
+    kept = (~keys.isin(excluded)).to_numpy()
+    origins = door.origins[kept].reset_index(drop=True)
+    return CleanRows(table[kept].reset_index(drop=True), tuple(exclusions), int(keys.nunique()), origins)
+
+
+def _with_bad_cells(
+    table: pd.DataFrame, raw: pd.DataFrame, problems: Iterable[Problem], schema: TableSchema
+) -> pd.DataFrame:
+    headers = {schema.canonical(str(header)): header for header in raw.columns}
+    bad: dict[str, list[int]] = {}
+    for problem in problems:
+        if problem.column != "patient_id":
+            bad.setdefault(problem.column, []).append(problem.row - 2)
+    for column, rows in bad.items():
+        cells = table[column].astype(object).where(table[column].notna(), None)
+        cells.iloc[rows] = raw[headers[column]].iloc[rows].to_numpy(dtype=object)
+        table[column] = cells
+    return table
 
 
 def read_cohort_folder(root: Path) -> Cohort:
@@ -96,7 +145,8 @@ def read_cohort_folder(root: Path) -> Cohort:
         )
     notes_path = root / "cohort.yaml"
     notes = load_config(CohortNotes, notes_path) if notes_path.is_file() else CohortNotes()
-    rows = clean_clinical(read_raw(find_table(root, "clinical"), what="clinical table"), ignore=notes.ignore_columns)
+    raw = read_raw(find_table(root, "clinical"), what="clinical table")
+    rows = clean_clinical(raw, ignore=notes.ignore_columns, notes=notes)
     imaging: pd.DataFrame | None = None
     bad_scans: tuple[Exclusion, ...] = ()
     if any((root / f"imaging{suffix}").is_file() for suffix in (".csv", ".parquet")):
@@ -152,6 +202,11 @@ def clean_imaging(
         reasons.setdefault(problem.row - 2, (problem.code, problem.sentence()))
     keys = list(load_schema("imaging").key)
     repeated = table.duplicated(keys, keep=False)
+    for position in _out_of_order(table):
+        text = (
+            f"row {position + 2}: the scan contradicts the order of baseline, restaging and preoperative in study_day"
+        )
+        reasons.setdefault(position, ("scans_out_of_order", text))
     for position, (key, timepoint) in enumerate(zip(table["patient_id"], table["timepoint"], strict=True)):
         code, reason = reasons.get(position, ("", ""))
         if not code and key not in known and key not in gone:
@@ -171,6 +226,21 @@ def clean_imaging(
             )
     keep = [i for i in range(len(table)) if i not in reasons and table["patient_id"].iloc[i] in known]
     return table.iloc[keep].reset_index(drop=True), tuple(exclusions)
+
+
+def _out_of_order(table: pd.DataFrame) -> list[int]:
+    """Rows of scans that are dated before a scan of an earlier moment, or after one of a later moment."""
+    if "study_day" not in table:
+        return []
+    moment = table["timepoint"].map({name: rank for rank, name in enumerate(AVAILABILITY)}).astype("Float64")
+    dated = pd.DataFrame({"key": table["patient_id"], "moment": moment, "day": table["study_day"]}).dropna()
+    found: set[int] = set()
+    for _, scans in dated.groupby("key"):
+        for row, scan in scans.iterrows():
+            earlier = scans[(scans["moment"] < scan["moment"]) & (scans["day"] > scan["day"])]
+            if len(earlier):
+                found |= {int(str(row)), *map(int, earlier.index)}
+    return sorted(found)
 
 
 def summarise(clinical: pd.DataFrame, available_at: Mapping[str, str]) -> list[dict[str, object]]:

@@ -11,14 +11,16 @@ import gzip
 import re
 import zlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from radiomics_crlm.cohort.clinical import Cohort, clean_clinical
+from radiomics_crlm.cohort.clinical import CleanRows, Cohort, clean_clinical
 from radiomics_crlm.cohort.exclusions import Exclusion
+from radiomics_crlm.cohort.units import CONVERTED
 from radiomics_crlm.config import CohortNotes, read_yaml
 from radiomics_crlm.errors import InputError
 from radiomics_crlm.provenance.files import sha256_file
@@ -52,10 +54,8 @@ def read_tcia_clinical(data: Path, *, radiomics: bool = False) -> Cohort:
     InputError
         If no table or several different ones fit, or a column of the layout is absent.
     """
-    layout = read_yaml(resource("configs/layouts/tcia_crlm.yaml"))
-    path = _find(data, ".csv", set(layout["signature"]), "the clinical table of TCIA Colorectal-Liver-Metastases")
-    raw = pd.read_csv(path, dtype="str", keep_default_na=False, encoding="utf-8-sig")
-    rows = clean_clinical(apply_layout(raw.rename(columns=str.strip), layout))
+    layout = _layout()
+    rows = read_tcia_table(find_tcia_clinical(data))
     exclusions, clinical, features = rows.exclusions, rows.table, None
     if radiomics:
         features = read_radmlbench(data)
@@ -84,6 +84,44 @@ def has_tcia_clinical(data: Path) -> bool:
     """Whether the clinical table of the collection lies below a folder, recognised by its headers."""
     signature = set(read_yaml(resource("configs/layouts/tcia_crlm.yaml"))["signature"])
     return any(signature <= set(_header(path)) for path in _files(data, ".csv"))
+
+
+def find_tcia_clinical(data: Path) -> Path:
+    """The clinical table below a folder, by its header.
+
+    Raises
+    ------
+    InputError
+        If no table or several different ones fit.
+    """
+    return _find(data, ".csv", set(_layout()["signature"]), "the clinical table of TCIA Colorectal-Liver-Metastases")
+
+
+def is_tcia_clinical(path: Path) -> bool:
+    """Whether a file has the header of the clinical table."""
+    return path.suffix == ".csv" and path.is_file() and set(_layout()["signature"]) <= set(_header(path))
+
+
+def read_tcia_table(path: Path, *, keep_bad_cells: bool = False) -> CleanRows:
+    """One clinical table in canonical names and units (``keep_bad_cells`` as in ``clean_clinical``).
+
+    Raises
+    ------
+    InputError
+        If a column of the layout is absent.
+    """
+    layout = _layout()
+    raw = pd.read_csv(path, dtype="str", keep_default_na=False, encoding="utf-8-sig")
+    mapped = apply_layout(raw.rename(columns=str.strip), layout)
+    rows = clean_clinical(mapped, keep_bad_cells=keep_bad_cells)
+    units = {rule["to"]: rule["unit"] for rules in layout["columns"].values() for rule in rules if "unit" in rule}
+    converted = {name: CONVERTED.format(unit) for name, unit in units.items()}
+    return replace(rows, origins=rows.origins.reindex(rows.table.index).assign(**converted))
+
+
+def _layout() -> dict[str, Any]:
+    layout: dict[str, Any] = read_yaml(resource("configs/layouts/tcia_crlm.yaml"))
+    return layout
 
 
 def apply_layout(raw: pd.DataFrame, layout: Mapping[str, Any]) -> pd.DataFrame:

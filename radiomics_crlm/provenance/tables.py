@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
+import secrets
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from radiomics_crlm.errors import InputError
@@ -76,3 +80,54 @@ def _parquet_bytes(table: pd.DataFrame) -> bytes:
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pandas(table, preserve_index=False), buffer, compression="zstd")
     return buffer.getvalue()
+
+
+class TableWriter:
+    """Writes a table in blocks, so that it never has to fit into memory: Parquet (one row group per block) or CSV.
+
+    Each block is checked against the schema; that keys are unique across blocks is left to the caller. The file
+    appears, complete, when the ``with`` block ends; after an error nothing is left.
+
+    Parameters
+    ----------
+    path
+        Ends in ``.parquet`` or ``.csv``.
+    name
+        Schema.
+
+    Raises
+    ------
+    InputError
+        If a block breaks the schema.
+    """
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._path, self._name = path, name
+        self._temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}")
+        self._writer: Any = None
+
+    def __enter__(self) -> TableWriter:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def write(self, table: pd.DataFrame, *, checked: bool = False) -> pd.DataFrame:
+        """Append a block and return it typed; ``checked`` says that it comes from another writer of the schema."""
+        typed = table if checked else check_table(table, self._name)
+        block = pa.Table.from_pandas(typed, preserve_index=False)
+        if self._writer is None:
+            is_csv = self._path.suffix == ".csv"
+            self._writer = (
+                pacsv.CSVWriter(self._temporary, block.schema)
+                if is_csv
+                else pq.ParquetWriter(self._temporary, block.schema, compression="zstd")
+            )
+        self._writer.write_table(block)
+        return typed
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        if kind is None and self._writer is not None:
+            os.replace(self._temporary, self._path)
+        else:
+            self._temporary.unlink(missing_ok=True)
