@@ -15,7 +15,7 @@ import pydicom
 
 from radiomics_crlm.errors import CaseError
 from radiomics_crlm.imaging.dicom_file import PARSER_ERRORS, open_dicom, quiet_parser, text_of
-from radiomics_crlm.imaging.geometry import Volume
+from radiomics_crlm.imaging.geometry import SAME_GRID_TOLERANCE_VOXELS, Volume
 from radiomics_crlm.imaging.mask_source import MaskSource, Segment, reference_of
 from radiomics_crlm.imaging.placement import OFF_SLICE_TOLERANCE_VOXELS
 
@@ -123,7 +123,7 @@ def _voxelise(contours: Sequence[np.ndarray], image: Volume, case: str) -> tuple
         level = round(float(z.mean()))
         worst = max(worst, float(np.abs(z - level).max()))
         corners = np.array([x.min(), y.min(), columns - 1 - x.max(), rows - 1 - y.max()])
-        if not 0 <= level < depth or corners.min() < -0.5:
+        if not 0 <= level < depth or corners.min() < -0.5 - SAME_GRID_TOLERANCE_VOXELS:
             beyond += 1
         else:
             slices.setdefault(level, []).append(index[:, :2])
