@@ -38,6 +38,9 @@ class EndpointConfig(Strict):
     index_date: str
     prediction_time: Moment
     population: dict[str, bool | str] = Field(default_factory=dict, description="clinical column: value it must have")
+    population_if_recorded: dict[str, bool | str] = Field(
+        default_factory=dict, description="the same, where the cohort has the column and it is known"
+    )
     population_title: str = "all patients"
     higher_is_worse: bool = True
     min_events: int = Field(default=10, ge=2)

@@ -83,7 +83,12 @@ def demo(
     screen = Screen()
     shown = run_demo(find_experiment(Path("demo")), out=out, jobs=jobs, progress=screen.progress)
     report(screen, shown.study)
-    screen.line(f"scores:        {shown.scores} ({shown.scored} patients scored, {shown.abstained} abstained)")
+    for name, account in shown.accounts.items():
+        reasons = ", ".join(f"{code} {n}" for code, n in account.abstentions.items())
+        screen.line(f"scores:        {shown.scores / name / 'scores.csv'}")
+        screen.line(
+            f"               {account.rows} patients in, {account.scored} scored, {account.abstained} abstained ({reasons})"
+        )
 
 
 def train(

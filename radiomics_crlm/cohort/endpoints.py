@@ -86,6 +86,9 @@ def _exclusion_codes(clinical: pd.DataFrame, endpoint: EndpointConfig) -> np.nda
     for column, value in endpoint.population.items():
         mark(clinical[column].isna(), "population_unknown")
         mark(clinical[column].fillna(value) != value, "not_in_population")
+    for column, value in endpoint.population_if_recorded.items():
+        if column in clinical:
+            mark(clinical[column].fillna(value) != value, "not_in_population")
     for required in (endpoint.event, endpoint.months, endpoint.competing):
         if required is not None:
             mark(clinical[required].isna(), "outcome_missing")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from radiomics_crlm.errors import ConfigError
 from radiomics_crlm.phantom.cohort import simulate_cohort
 from radiomics_crlm.phantom.settings import SimulationConfig
 from radiomics_crlm.provenance.files import write_text
+from radiomics_crlm.scoring.batch import ScoreSummary
 from radiomics_crlm.study.prepare import Progress
 from radiomics_crlm.study.run import StudyResult, run_experiment
 from radiomics_crlm.study.score import score_folder
@@ -23,12 +25,11 @@ _NEW_PATIENTS, _NEW_SEED = 12, 7
 
 @dataclass(frozen=True)
 class Demo:
-    """The study, the folder of scores of the new cohort, and how many of its patients were scored."""
+    """The study, the folder of scores of the new cohort, and the account of each bundle that scored it."""
 
     study: StudyResult
     scores: Path
-    scored: int
-    abstained: int
+    accounts: Mapping[str, ScoreSummary]
 
 
 def run_demo(experiment: Path, *, out: Path, jobs: int, progress: Progress) -> Demo:
@@ -58,11 +59,11 @@ def run_demo(experiment: Path, *, out: Path, jobs: int, progress: Progress) -> D
     _damage(cohort)
     extract_cohort_features(cohort, cohort, profile=None, settings=None, jobs=jobs, progress=progress)
     scores = out / "scores"
-    summaries = [
-        score_folder(bundle, cohort, scores / name, jobs=jobs, progress=progress)
+    accounts = {
+        name: score_folder(bundle, cohort, scores / name, jobs=jobs, progress=progress)
         for name, bundle in study.bundles.items()
-    ]
-    return Demo(study, scores, summaries[0].scored, summaries[0].abstained)
+    }
+    return Demo(study, scores, accounts)
 
 
 def _damage(cohort: Path) -> None:

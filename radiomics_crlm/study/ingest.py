@@ -192,7 +192,14 @@ def _ingest_scan(row: ScanRow, image: Volume, out: Path, done: _Written) -> None
     for name, labels, roles in as_label_images(masks, image):
         mask_path = f"images/{_hashed(f'{row.case} {row.mask} {row.mask_roles}')}_{name}.nii.gz"
         write_volume(labels, out / mask_path)
-        entry = {"image": image_path, "mask": mask_path, "mask_roles": roles, "study_day": row.study_day}
+        entry: dict[str, Any] = {
+            "image": image_path,
+            "mask": mask_path,
+            "mask_roles": roles,
+            "study_day": row.study_day,
+        }
+        if image.source is not None:
+            entry["contrast_delay_s"] = image.source.contrast_delay_s
         done.manifest.append({**row.key, **entry})
         done.days.append(image.source.day if image.source is not None else None)
     if lesions is not None:
