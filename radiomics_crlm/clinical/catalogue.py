@@ -49,6 +49,8 @@ class Rule:
         True for rules that are not assessable as soon as one needed input is unknown.
     by_default
         False for rules that run only when asked for.
+    family
+        Name of the file in which the rule stands.
     """
 
     id: str
@@ -63,6 +65,7 @@ class Rule:
     notes: str = ""
     needs_all: bool = False
     by_default: bool = True
+    family: str = ""
     body: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -90,7 +93,8 @@ class RuleDescription:
 
     ``points`` and ``groups`` are lines of text with their bounds; ``bounds`` is the range of the score;
     ``discrimination`` holds lines ``endpoint: metric value (source)`` from external data; ``available_at`` is
-    the moment at which the last of its inputs becomes known (of needed, fallback and optional ones).
+    the moment at which the last of its inputs becomes known (of needed, fallback and optional ones);
+    ``missing_policy`` says what happens when an input is unknown; ``parameters`` are the figures of a formula or table.
     """
 
     id: str
@@ -105,6 +109,10 @@ class RuleDescription:
     discrimination: tuple[str, ...]
     notes: str
     available_at: str
+    missing_policy: str
+    parameters: tuple[str, ...]
+    family: str
+    by_default: bool
 
 
 @functools.cache
@@ -123,7 +131,7 @@ def rules() -> Mapping[str, Rule]:
                 continue
             if rule_id in found:
                 raise ConfigError("two rules share an id", where=rule_id)
-            found[rule_id] = _rule(rule_id, entry)
+            found[rule_id] = _rule(rule_id, entry, name)
     return found
 
 
@@ -168,10 +176,10 @@ def _read(name: str) -> dict[str, Any]:
     return loaded
 
 
-def _rule(rule_id: str, entry: dict[str, Any]) -> Rule:
+def _rule(rule_id: str, entry: dict[str, Any], family: str) -> Rule:
     own = {name: entry.pop(name) for name in list(entry) if name in _PLAIN}
     lists = {name: tuple(entry.pop(name, ())) for name in _LISTS}
-    made = Rule(**{"id": rule_id, "body": entry, **own, **lists})
+    made = Rule(**{"id": rule_id, "family": family, "body": entry, **own, **lists})
     strangers = [name for name in made.all_inputs if name not in vocabulary()]
     strangers += [key for key in made.sources if key not in _sources()]
     if strangers:
@@ -218,7 +226,7 @@ def describe(rule_id: str) -> RuleDescription:
         id=chosen.id,
         title=chosen.title,
         definition=chosen.definition,
-        points=tuple(line for item in chosen.body.get("items", ()) for line in _item_lines(item)),
+        points=tuple(line for item in chosen.body.get("items", ()) for line in item_lines(item)),
         bounds=None if span is None else (span[0], span[1]),
         groups=_group_lines(chosen),
         inputs=known,
@@ -227,10 +235,42 @@ def describe(rule_id: str) -> RuleDescription:
         discrimination=_discrimination().get(rule_id, ()),
         notes=chosen.notes,
         available_at=max(known.values(), key=AVAILABILITY.index),
+        missing_policy=missing_policy(chosen),
+        parameters=_parameter_lines(chosen.body.get("parameters", {})),
+        family=chosen.family,
+        by_default=chosen.by_default,
     )
 
 
-def _item_lines(item: Mapping[str, Any]) -> list[str]:
+@functools.cache
+def _policies() -> Mapping[str, str]:
+    return {key: str(text) for key, text in _read("missing_policies").items()}
+
+
+def missing_policy(chosen: Rule) -> str:
+    """What a rule does when an input is unknown, in words."""
+    if chosen.needs_all:
+        return _policies()["_needs_all"]
+    key = "_override" if "override" in chosen.body else chosen.method
+    return _policies().get(key, _policies()["_otherwise"])
+
+
+def _parameter_lines(parameters: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(f"{name}: {_plain(value)}" for name, value in parameters.items())
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key} {_plain(entry)}" for key, entry in value.items())
+    if isinstance(value, list):
+        return (
+            ", ".join(f"({_plain(entry)})" if isinstance(entry, list) else _plain(entry) for entry in value) or "none"
+        )
+    return str(value)
+
+
+def item_lines(item: Mapping[str, Any]) -> list[str]:
+    """An item in words, one line per bin of points."""
     if "bins" in item:
         quantity = item.get("input") or item["quantity"]
         return [f"{quantity} {test}: {points:g}" for test, points in item["bins"]]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from radiomics_crlm.clinical.catalogue import Rule, clauses
-from radiomics_crlm.clinical.conditions import is_on
+from radiomics_crlm.clinical.conditions import Condition, is_on
 from radiomics_crlm.clinical.facts import Facts, any_of, falls_in, is_met
 from radiomics_crlm.clinical.result import OK, RuleResult, unknown
 from radiomics_crlm.errors import ConfigError
@@ -25,6 +25,11 @@ def steps(rule: Rule, facts: Facts) -> RuleResult:
             boundary = disputed_inputs(rule.body["rows"], facts)
             return RuleResult(OK, group=row["group"], value=row.get("value"), boundary=boundary, extra=gives)
     raise ConfigError("a table of steps has no last row without a condition", where=rule.id)
+
+
+def tests_of(entry: Mapping[str, Any]) -> tuple[tuple[Condition, ...], ...]:
+    """Alternatives of conditions of an item or row; none if it has no condition of its own."""
+    return clauses(entry) if "when" in entry or "any" in entry else ()
 
 
 def item_states(rule: Rule, facts: Facts, given: Mapping[str, bool | None] | None = None) -> dict[str, bool | None]:

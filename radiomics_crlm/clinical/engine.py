@@ -102,6 +102,11 @@ def _additive_results(chosen: Rule, prepared: Prepared) -> list[RuleResult]:
     return found
 
 
+def facts_of(prepared: Prepared) -> Facts:
+    """What is known of the first patient."""
+    return Facts({name: float(column[0]) for name, column in prepared.columns.items()}, _judge)
+
+
 def _apply(chosen: Rule, codes: Mapping[str, float]) -> RuleResult:
     try:
         return _decide(chosen, Facts(codes, _judge))

@@ -21,10 +21,11 @@ def favourable_predictors(rule: Rule, facts: Facts) -> RuleResult:
 
 def transmet(rule: Rule, facts: Facts) -> RuleResult:
     """TransMet eligibility; a raised CEA passes when it is at most half of its maximum."""
-    return criteria(rule, facts, {"cea_ng_ml": _cea_state(rule, facts)})
+    return criteria(rule, facts, {"cea_ng_ml": cea_state(rule, facts)})
 
 
-def _cea_state(rule: Rule, facts: Facts) -> bool | None:
+def cea_state(rule: Rule, facts: Facts) -> bool | None:
+    """Whether CEA is below the limit or at most the stated share of its maximum."""
     now, highest = facts["cea_ng_ml"], facts["cea_max_ng_ml"]
     if now is None:
         return None
