@@ -86,9 +86,8 @@ def demo(
     for name, account in shown.accounts.items():
         reasons = ", ".join(f"{code} {n}" for code, n in account.abstentions.items())
         screen.line(f"scores:        {shown.scores / name / 'scores.csv'}")
-        screen.line(
-            f"               {account.rows} patients in, {account.scored} scored, {account.abstained} abstained ({reasons})"
-        )
+        counts = f"{account.rows} patients in, {account.scored} scored, {account.abstained} abstained"
+        screen.line(f"               {counts} ({reasons})")
 
 
 def train(
