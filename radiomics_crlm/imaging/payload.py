@@ -1,7 +1,9 @@
-"""Is all of an image file there? Checked before ITK reads it, because ITK fills what is missing with zeros.
+"""Is all of an image file there, and no more? Checked before ITK reads it.
 
 ITK's NIfTI reader returns a truncated ``.nii`` or ``.nii.gz`` without an error (the missing part is zero), and neither
-it nor the MetaImage reader compares the checksum of a compressed stream. The checks here read the whole file once.
+it nor the MetaImage reader compares the checksum of a compressed stream. ITK also allocates what a header announces
+before it looks at the data. The checks here read the whole file once, in pieces, and stop as soon as the data cannot be
+what the header announces.
 """
 
 from __future__ import annotations
@@ -15,14 +17,25 @@ from typing import IO
 _CHUNK = 1 << 22
 # A real header ends within the first kilobytes; more means this is not the format it claims to be.
 _MAX_TEXT_HEADER = 1 << 16
+# Deflate cannot pack tighter; a header that announces more than this times the size of the file is a lie.
+_MAX_DEFLATE_RATIO = 1032
+# What writers append (padding, trailing comments).
+_SLACK = 1 << 20
 
 
 class IncompleteFileError(Exception):
     """The file is not a complete, undamaged file of its format; the text is safe to show."""
 
 
-def check_complete(path: Path) -> None:
-    """Refuse a truncated, damaged or foreign file, and one that keeps its voxels elsewhere.
+def check_complete(path: Path, announced: int) -> None:
+    """Refuse a truncated, damaged or foreign file, one that keeps its voxels elsewhere, and a decompression bomb.
+
+    Parameters
+    ----------
+    path
+        The file; its ending tells the format.
+    announced
+        Bytes of voxels that the header announces.
 
     Raises
     ------
@@ -30,6 +43,8 @@ def check_complete(path: Path) -> None:
         With a sentence that holds no path.
     """
     name = path.name.lower()
+    if announced > _MAX_DEFLATE_RATIO * path.stat().st_size:
+        raise IncompleteFileError("the header announces more data than the file can hold")
     try:
         if name.endswith(".nii.gz"):
             with gzip.open(path) as stream:
@@ -38,9 +53,9 @@ def check_complete(path: Path) -> None:
             with path.open("rb") as stream:
                 _check_nifti(stream)
         elif name.endswith(".mha"):
-            _check_metaimage(path)
+            _check_metaimage(path, announced)
         else:
-            _check_nrrd(path)
+            _check_nrrd(path, announced)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise IncompleteFileError("the compressed stream is truncated or damaged") from error
 
@@ -54,7 +69,7 @@ def _check_nifti(stream: IO[bytes] | gzip.GzipFile) -> None:
     seen = len(header)
     while chunk := stream.read(_CHUNK):  # to the very end, so that gzip compares its checksum
         seen += len(chunk)
-        if seen > needed + (1 << 30):
+        if seen > needed + _SLACK:
             raise IncompleteFileError("the file holds far more data than its header announces")
     if seen < needed:
         raise IncompleteFileError(f"voxel data end after {seen} of {needed} bytes")
@@ -85,7 +100,7 @@ def _nifti_bytes(header: bytes) -> int:
     raise IncompleteFileError("this is not a single-file NIfTI image")
 
 
-def _check_metaimage(path: Path) -> None:
+def _check_metaimage(path: Path, announced: int) -> None:
     """MetaImage: the voxels lie in the file itself and an own zlib stream is intact."""
     with path.open("rb") as stream:
         fields: dict[str, str] = {}
@@ -97,22 +112,39 @@ def _check_metaimage(path: Path) -> None:
             fields[key.strip()] = value.strip()
         if fields["ElementDataFile"].upper() != "LOCAL":
             raise IncompleteFileError("the header keeps its voxels in another file, which is not allowed")
-        if fields.get("CompressedData", "False").lower() == "true":
-            unpack = zlib.decompressobj()
-            while chunk := stream.read(_CHUNK):
-                while chunk:
-                    unpack.decompress(chunk, _CHUNK)
-                    chunk = unpack.unconsumed_tail
-            if not unpack.eof:
-                raise IncompleteFileError("the compressed stream is truncated or damaged")
+        _check_data(stream, announced, packed=fields.get("CompressedData", "False").lower() == "true")
 
 
-def _check_nrrd(path: Path) -> None:
-    """NRRD: the voxels lie in the file itself (ITK checks their number and the gzip trailer)."""
+def _check_nrrd(path: Path, announced: int) -> None:
+    """NRRD: the voxels lie in the file itself, and a gzip stream is intact."""
     with path.open("rb") as stream:
         if not stream.readline(16).startswith(b"NRRD"):
             raise IncompleteFileError("this is not a NRRD file")
+        encoding = b""
         while (line := stream.readline(_MAX_TEXT_HEADER).strip()) and stream.tell() <= _MAX_TEXT_HEADER:
-            field = line.split(b":", 1)[0].strip().lower().replace(b" ", b"")
+            field, _, value = line.partition(b":")
+            field = field.strip().lower().replace(b" ", b"")
             if field == b"datafile":
                 raise IncompleteFileError("the header keeps its voxels in another file, which is not allowed")
+            if field == b"encoding":
+                encoding = value.strip().lower()
+        if encoding in (b"raw", b"gzip", b"gz"):
+            _check_data(stream, announced, packed=encoding != b"raw")
+        elif encoding not in (b"ascii", b"text", b"txt", b"hex"):
+            raise IncompleteFileError("the encoding of the NRRD file is not supported")
+
+
+def _check_data(stream: IO[bytes], announced: int, *, packed: bool) -> None:
+    """As many bytes as announced follow, and a zlib or gzip stream is intact to its checksum."""
+    unpack, seen = zlib.decompressobj(zlib.MAX_WBITS | 32), 0
+    while chunk := stream.read(_CHUNK):
+        if not packed:
+            seen += len(chunk)
+            continue
+        while chunk and not unpack.eof:
+            seen += len(unpack.decompress(chunk, _CHUNK))
+            chunk = unpack.unconsumed_tail
+            if seen > announced + _SLACK:
+                raise IncompleteFileError("the file holds far more data than its header announces")
+    if seen < announced or (packed and not unpack.eof):
+        raise IncompleteFileError("the voxel data are truncated or damaged")

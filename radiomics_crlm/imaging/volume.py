@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
 from radiomics_crlm.errors import CaseError, ConfigError, InputError
 from radiomics_crlm.imaging.dicom import read_series
@@ -30,6 +30,18 @@ __all__ = [
 ]
 
 FORMATS = (".nii.gz", ".nii", ".nrrd", ".mha")
+_BYTES = {
+    sitk.sitkInt8: 1,
+    sitk.sitkUInt8: 1,
+    sitk.sitkInt16: 2,
+    sitk.sitkUInt16: 2,
+    sitk.sitkInt32: 4,
+    sitk.sitkUInt32: 4,
+    sitk.sitkInt64: 8,
+    sitk.sitkUInt64: 8,
+    sitk.sitkFloat32: 4,
+    sitk.sitkFloat64: 8,
+}
 # 512 x 512 x 1024: beyond any abdominal scan, and at 8 bytes a voxel 2 GiB of memory.
 MAX_VOXELS = 512 * 512 * 1024
 
@@ -83,9 +95,9 @@ def read_volume(path: Path, *, case: str, max_voxels: int = MAX_VOXELS, choice: 
         )
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
-    _check_header(reader, case, max_voxels)
+    announced = _check_header(reader, case, max_voxels)
     try:
-        check_complete(path)
+        check_complete(path, announced)
         with _silent_stderr():
             image = reader.Execute()
     except IncompleteFileError as error:
@@ -133,8 +145,8 @@ def check_finite(volume: Volume, case: str) -> None:
             )
 
 
-def _check_header(reader: sitk.ImageFileReader, case: str, max_voxels: int) -> None:
-    """Refuse by the header alone what is not an image, not scalar, not 3-D or too large."""
+def _check_header(reader: sitk.ImageFileReader, case: str, max_voxels: int) -> int:
+    """Refuse by the header alone what is not an image, not scalar, not 3-D or too large; the bytes of its voxels."""
     try:
         with _silent_stderr():
             reader.ReadImageInformation()
@@ -155,6 +167,7 @@ def _check_header(reader: sitk.ImageFileReader, case: str, max_voxels: int) -> N
         raise CaseError(
             "too_many_voxels", "the image is too large", where=case, expected=f"at most {max_voxels}", got=str(voxels)
         )
+    return voxels * _BYTES.get(reader.GetPixelID(), 1)
 
 
 def _unreadable(case: str) -> CaseError:
