@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from radiomics_crlm import clinical
 from radiomics_crlm.cli.screen import Screen
 from radiomics_crlm.cli.study_commands import EXIT_PARTIAL
+from radiomics_crlm.clinical.explain import FAMILIES, TEAM, family_rules, pages, sections
 from radiomics_crlm.clinical.plausibility import warning_texts
 from radiomics_crlm.clinical.result import STATUSES
 
@@ -56,11 +58,66 @@ def run_rules(
         raise typer.Exit(EXIT_PARTIAL)
 
 
+@rules_app.command("list")
+def list_rules() -> None:
+    """List all rules: id, what it returns, from when on its inputs are known."""
+    screen = Screen()
+    for family, title in FAMILIES.items():
+        told = [clinical.describe(name) for name in family_rules(family)]
+        rows = [(one.id, one.title, one.available_at, "" if one.by_default else "on request") for one in told]
+        screen.table(title, ("rule", "returns", "known at", ""), rows)
+    screen.line(f"{len(clinical.rule_ids())} rules. {TEAM}")
+
+
+@rules_app.command("explain")
+def explain(rule: Annotated[str, typer.Argument(help="Rule id; see 'crlm rules list'.")]) -> None:
+    """Explain a rule: definition, points, bounds, groups, policy for unknown inputs, sources, discrimination."""
+    screen = Screen()
+    told = sections(rule)
+    screen.line(f"{clinical.describe(rule).title} [{rule}]", style="bold")
+    for section in told:
+        screen.line()
+        screen.line(section.heading, style="bold")
+        for line in section.lines:
+            screen.line(f"  {line}")
+    screen.line()
+    screen.line(TEAM)
+
+
+@rules_app.command("show")
+def show(
+    patient: Annotated[str, typer.Argument(help="Patient key.")],
+    cohort: Annotated[Path, typer.Option("--cohort", help="Cohort folder, or a clinical table.")],
+    html: Annotated[Path | None, typer.Option("--html", help="Write the sheet as a page, too.")] = None,
+    layout: Annotated[str, typer.Option(help="auto (by the header), canonical, or tcia-crlm.")] = "auto",
+) -> None:
+    """Show what every rule says about one patient, what is missing, and where definitions disagree."""
+    from radiomics_crlm.provenance.files import write_text
+    from radiomics_crlm.report.rules_sheet import build_sheet, render_sheet, sheet_text
+    from radiomics_crlm.study.rules import check_layout, patient_row
+
+    screen = Screen()
+    row, origins = patient_row(cohort, patient, check_layout(layout))
+    sheet = build_sheet(row, origins)
+    screen.line(sheet_text(sheet).rstrip("\n"))
+    if html is not None:
+        write_text(html, render_sheet(sheet))
+        screen.line(f"page: {html}")
+
+
+@rules_app.command("docs")
+def docs(out: Annotated[Path, typer.Option("--out", help="Folder for the Markdown pages.")]) -> None:
+    """Write the documentation pages of all rules from the rule files."""
+    from radiomics_crlm.provenance.files import write_text
+
+    for name, text in pages().items():
+        write_text(out / name, text)
+    Screen().line(f"{len(pages())} pages: {out}")
+
+
 @rules_app.command("check")
 def check(vectors: Annotated[Path, typer.Argument(help="Worked examples in the format of vectors.csv.")]) -> None:
     """Compare the rules with worked examples and list every disagreement."""
-    from radiomics_crlm import clinical
-
     screen = Screen()
     report = clinical.check_vectors(vectors)
     screen.line(f"{report.agreeing} of {report.total} vectors agree")

@@ -32,12 +32,13 @@ def render_card(card: Part, drawn: Mapping[str, str] | None = None) -> str:
     """
     svgs = draw_figures(card) if drawn is None else drawn
     marked = {name: Markup(svg) for name, svg in svgs.items()}  # noqa: S704 (figures escape their own text)
-    template = _environment().get_template("card.html.j2")
+    template = environment().get_template("card.html.j2")
     return template.render(card=card, figures=marked, small_cell=SMALL_CELL)
 
 
 @functools.cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The templates of the report, with every text escaped."""
     return Environment(
         loader=PackageLoader("radiomics_crlm.report"),
         autoescape=True,

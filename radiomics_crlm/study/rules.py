@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from radiomics_crlm.cohort.clinical import CleanRows, clean_clinical, find_table
 from radiomics_crlm.cohort.exclusions import Exclusion, exclusion_table
 from radiomics_crlm.cohort.tcia import find_tcia_clinical, is_tcia_clinical, read_tcia_table
 from radiomics_crlm.config import CohortNotes, load_config
-from radiomics_crlm.errors import ConfigError
+from radiomics_crlm.errors import ConfigError, InputError
 from radiomics_crlm.provenance.files import write_text
 from radiomics_crlm.provenance.tables import TableWriter, read_raw, write_table
 from radiomics_crlm.study.prepare import Progress
@@ -80,6 +80,29 @@ def read_rules_input(source: Path, layout: Layout = "auto") -> CleanRows:
         return read_tcia_table(table, keep_bad_cells=True)
     raw = read_raw(table, what="clinical table")
     return clean_clinical(raw, ignore=notes.ignore_columns, notes=notes, keep_bad_cells=True)
+
+
+def patient_row(source: Path, patient: str, layout: Layout = "auto") -> tuple[dict[str, Any], dict[str, str]]:
+    """Inputs of one patient and where they come from, if not from the chart.
+
+    Raises
+    ------
+    InputError
+        If the table is unusable as a whole, or has no such patient.
+    """
+    rows = read_rules_input(source, layout)
+    found = np.flatnonzero((rows.table["patient_id"] == patient).to_numpy(dtype=bool))
+    if not len(found):
+        left_out = next((e for e in rows.exclusions if e.patient_id == patient), None)
+        raise InputError(
+            "the table has no usable row of that patient",
+            expected="a key of the column patient_id",
+            got="no such key" if left_out is None else left_out.reason,
+        )
+    position = int(found[0])
+    origins = rows.origins.iloc[position].dropna().to_dict() if len(rows.origins.columns) else {}
+    cells = {str(name): rows.table[name].iloc[position] for name in rows.table.columns}
+    return cells, {str(name): str(text) for name, text in origins.items()}
 
 
 def rules_of_cohort(
