@@ -18,7 +18,7 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk
 from pydicom.encaps import generate_frames
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pydicom.pixels import get_decoder
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, JPEGLossless, JPEGLosslessSV1
@@ -39,6 +39,7 @@ PARSER_ERRORS: tuple[type[Exception], ...] = (
     MemoryError,
     struct.error,
     zlib.error,
+    BytesLengthException,
 )
 """What pydicom and the decoders raise for damaged files."""
 
@@ -116,9 +117,7 @@ def stored_pixels(dataset: pydicom.Dataset, shape: tuple[int, ...], *, case: str
         _check_decoder(dataset, case)
         _check_codestreams(dataset, shape)
         stored = dataset.pixel_array
-    except PARSER_ERRORS as error:
-        if isinstance(error, CaseError):
-            raise
+    except PARSER_ERRORS:
         what = "the pixel data of an image are truncated, damaged or compressed in an unsupported way"
         raise CaseError("unreadable_image", what, where=case) from None
     if stored.shape != shape:

@@ -19,6 +19,8 @@ _CHUNK = 1 << 22
 _MAX_TEXT_HEADER = 1 << 16
 # Deflate cannot pack tighter; a header that announces more than this times the size of the file is a lie.
 _MAX_DEFLATE_RATIO = 1032
+# Extensions of a NIfTI header are small texts.
+_MAX_OFFSET = 1 << 30
 # What writers append (padding, trailing comments).
 _SLACK = 1 << 20
 
@@ -82,7 +84,7 @@ def _nifti_bytes(header: bytes) -> int:
         if size == 348:
             dims = struct.unpack_from(order + "8h", header, 40)
             bits = struct.unpack_from(order + "h", header, 72)[0]
-            offset = int(struct.unpack_from(order + "f", header, 108)[0])
+            offset = struct.unpack_from(order + "f", header, 108)[0]
             magic = header[344:348]
         elif size == 540 and len(header) >= 540:
             dims = struct.unpack_from(order + "8q", header, 16)
@@ -91,12 +93,13 @@ def _nifti_bytes(header: bytes) -> int:
             magic = header[4:8]
         else:
             continue
-        if magic[:2] != b"n+" or not 1 <= dims[0] <= 7 or min(dims[1 : dims[0] + 1]) < 1 or bits < 1:
+        dimensions = 1 <= dims[0] <= 7 and min(dims[1 : dims[0] + 1]) >= 1
+        if magic[:2] != b"n+" or not dimensions or bits < 1 or not 0 <= offset < _MAX_OFFSET:  # NaN is refused, too
             break
         voxels = 1
         for n in dims[1 : dims[0] + 1]:
             voxels *= n
-        return int(offset + (voxels * bits + 7) // 8)
+        return int(offset) + (voxels * bits + 7) // 8
     raise IncompleteFileError("this is not a single-file NIfTI image")
 
 

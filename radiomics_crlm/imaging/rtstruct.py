@@ -97,9 +97,7 @@ def _contours(dataset: pydicom.Dataset, number: int, case: str) -> list[np.ndarr
                         remedy="export the region as closed contours",
                     )
                 found.append(np.array(contour.ContourData, dtype=float).reshape(-1, 3))
-    except PARSER_ERRORS as error:
-        if isinstance(error, CaseError):
-            raise
+    except PARSER_ERRORS:
         raise CaseError("missing_geometry", "the contours of a region cannot be parsed", where=case) from None
     if sum(len(c) for c in found) > MAX_POINTS:
         raise CaseError("too_many_voxels", "a region has too many contour points", where=case)

@@ -43,6 +43,7 @@ class Segmentation:
     kind: str  # BINARY or LABELMAP
     shape: tuple[int, int]
     _frames: tuple[_Frame, ...]
+    _one_bit: bool  # eight voxels in a byte
     _dataset: pydicom.FileDataset
 
     def masks(self, numbers: Iterable[int], image: Volume, *, case: str) -> tuple[dict[int, np.ndarray], float, float]:
@@ -84,8 +85,8 @@ class Segmentation:
         chosen = [f for f in self._frames if f.segment in wanted or f.segment == 0]
         if not chosen:
             return
-        count = int(self._dataset.NumberOfFrames)
-        if self._dataset.BitsAllocated == 1 and not self._dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        count = len(self._frames)
+        if self._one_bit:
             packed = _packed_bytes(self._dataset, count * self.shape[0] * self.shape[1], case)
             for frame in chosen:
                 yield frame, _unpack(packed, frame.number, self.shape)
@@ -132,13 +133,15 @@ def open_segmentation(path: Path, *, case: str) -> Segmentation:
         if dataset is None or text_of(dataset, "SOPClassUID") not in SEGMENTATION_CLASSES:
             raise CaseError("unsupported_format", "the file is no DICOM segmentation", where=case)
         kind = text_of(dataset, "SegmentationType")
-        if kind not in ("BINARY", "LABELMAP"):
+        if kind not in ("BINARY", "LABELMAP", "FRACTIONAL"):
+            raise CaseError("unreadable_image", "the segmentation does not say of which type it is", where=case)
+        if kind == "FRACTIONAL":
             raise CaseError(
                 "fractional_segmentation",
                 "the segmentation holds probabilities or occupancies",
                 where=case,
                 expected="type BINARY or LABELMAP",
-                got="type FRACTIONAL" if kind == "FRACTIONAL" else "another type",
+                got="type FRACTIONAL",
                 remedy="export it as binary; where to cut is a decision of its author",
             )
         try:
@@ -148,12 +151,11 @@ def open_segmentation(path: Path, *, case: str) -> Segmentation:
                 raise CaseError("too_many_voxels", "the segmentation declares an impossible size", where=case)
             segments = _segments(dataset, kind)
             frames = _frames(dataset, shape, count, kind)
-        except PARSER_ERRORS as error:
-            if isinstance(error, CaseError):
-                raise
-            what = "the segmentation lacks its segments, or a frame lacks its position, orientation or spacing"
+            one_bit = dataset.BitsAllocated == 1 and not dataset.file_meta.TransferSyntaxUID.is_encapsulated
+        except PARSER_ERRORS:
+            what = "the segmentation lacks its segments, or a frame its position, orientation or spacing"
             raise CaseError("missing_geometry", what, where=case) from None
-        return Segmentation(segments, reference_of(dataset), kind, shape, frames, dataset)
+        return Segmentation(segments, reference_of(dataset), kind, shape, frames, one_bit, dataset)
 
 
 def _segments(dataset: pydicom.Dataset, kind: str) -> tuple[Segment, ...]:
