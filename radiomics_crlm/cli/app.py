@@ -14,6 +14,7 @@ from radiomics_crlm.cli import (
     cohort_commands,
     doctor_command,
     fetch_command,
+    imaging_commands,
     rules_commands,
     score_command,
     study_commands,
@@ -32,7 +33,15 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
 )
-for module in (study_commands, cohort_commands, fetch_command, rules_commands, score_command, doctor_command):
+for module in (
+    study_commands,
+    cohort_commands,
+    fetch_command,
+    imaging_commands,
+    rules_commands,
+    score_command,
+    doctor_command,
+):
     module.register(app)
 
 

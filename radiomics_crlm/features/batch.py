@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import joblib
@@ -14,12 +13,11 @@ import pandas as pd
 from radiomics_crlm.errors import CaseError
 from radiomics_crlm.features.extract import extract_scan, feature_names
 from radiomics_crlm.features.profiles import Profile, profile_for
-from radiomics_crlm.imaging.geometry import Volume, clip_hu_padding
-from radiomics_crlm.imaging.masks import parse_roles, read_mask, read_scan
+from radiomics_crlm.imaging.measurements import ScanMeasurement, measure_scan, measured_row
+from radiomics_crlm.imaging.quality import CHECK_COLUMNS, check_loaded, quality_table
 from radiomics_crlm.imaging.regions import LesionSize, measure_lesions
-from radiomics_crlm.imaging.volume import path_inside
+from radiomics_crlm.imaging.scan import SCAN_KEY, LoadedScan, ScanFiles, load_scan, scans_of
 
-SCAN_KEY = ["patient_id", "timepoint", "modality", "sequence"]
 _ANATOMY_COLUMNS = [*SCAN_KEY, "liver_volume_ml", "remnant_volume_ml", "tumour_volume_ml", "flags"]
 _EXCLUSION_COLUMNS = ["patient_id", "timepoint", "stage", "code", "reason"]
 
@@ -30,28 +28,28 @@ class ExtractionResult:
 
     ``lesions`` and ``features_lesion`` have one row per lesion of every readable scan (a lesion that cannot be measured
     is a row with status ``failed``); ``anatomy`` one row per scan with liver and remnant volumes; ``exclusions`` one
-    row per patient, time point and code for scans that gave nothing.
+    row per patient, time point and code for scans that gave nothing; ``quality`` one row per scan and check;
+    ``measured`` one row per scan with the fields of `ScanMeasurement`.
     """
 
     lesions: pd.DataFrame
     features_lesion: pd.DataFrame
     anatomy: pd.DataFrame
     exclusions: pd.DataFrame
+    quality: pd.DataFrame = field(default_factory=pd.DataFrame)
+    measured: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 @dataclass(frozen=True)
 class _Scan:
-    """One image, its masks with their roles, and how to extract it."""
+    """The files of a scan, and how to extract it."""
 
-    key: tuple[str, str, str, str]
-    images: tuple[str, ...]
-    masks: tuple[tuple[str, str], ...]
+    files: ScanFiles
     profile: Profile | None
-    series: tuple[str, ...] = ("",)
 
     @property
-    def case(self) -> str:
-        return " ".join([self.key[0], self.key[1], "/".join(self.key[2:])])
+    def key(self) -> tuple[str, str, str, str]:
+        return self.files.key
 
 
 @dataclass
@@ -61,18 +59,10 @@ class _Outcome:
     lesions: pd.DataFrame | None = None
     features: pd.DataFrame | None = None
     anatomy: dict[str, float | str] = field(default_factory=dict)
+    quality: pd.DataFrame | None = None
+    measured: dict[str, object] = field(default_factory=dict)
     code: str = ""
     reason: str = ""
-
-
-@dataclass
-class _Regions:
-    """Lesion mask and anatomy of a scan, gathered from its mask files."""
-
-    lesions: Volume | None = None
-    anatomy: dict[str, np.ndarray] = field(default_factory=dict)
-    lesion_flags: list[str] = field(default_factory=list)
-    anatomy_flags: list[str] = field(default_factory=list)
 
 
 def extract_cohort(
@@ -102,8 +92,7 @@ def extract_cohort(
     Returns
     -------
     ExtractionResult
-        Exclusion codes are those of `read_scan` and `read_mask`, and ``no_profile``, ``ambiguous_image``,
-        ``path_outside``, ``no_lesion_mask``, ``two_lesion_masks``, ``out_of_memory``.
+        Exclusion codes are those of `load_scan` and `extract_scan`, and ``no_profile``, ``out_of_memory``.
     """
     scans = _scans(imaging_table, profiles)
     work = (joblib.delayed(process_scan)(scan, root) for scan in scans)
@@ -117,20 +106,8 @@ def extract_cohort(
 
 
 def _scans(table: pd.DataFrame, profiles: Mapping[str, Profile]) -> list[_Scan]:
-    """Scans in the order in which the manifest first names them."""
-    scans = []
-    for key, rows in table.groupby(SCAN_KEY, sort=False, dropna=False):
-        text = tuple(str(part) for part in key)
-        scans.append(
-            _Scan(
-                key=(text[0], text[1], text[2], text[3]),
-                images=tuple(dict.fromkeys(map(str, rows["image"]))),
-                masks=tuple(zip(map(str, rows["mask"]), map(str, rows["mask_roles"]), strict=True)),
-                profile=profile_for(profiles, text[2], text[3]),
-                series=tuple(dict.fromkeys(rows["series"].fillna("").map(str))) if "series" in rows else ("",),
-            )
-        )
-    return scans
+    """Scans in the order in which the manifest first names them, each with its profile."""
+    return [_Scan(files, profile_for(profiles, files.modality, files.sequence)) for files in scans_of(table)]
 
 
 def process_scan(scan: _Scan, root: Path) -> _Outcome:
@@ -147,62 +124,34 @@ def process_scan(scan: _Scan, root: Path) -> _Outcome:
 def _extract(scan: _Scan, root: Path) -> _Outcome:
     """Read, measure and extract one scan."""
     if scan.profile is None:
-        raise CaseError("no_profile", "no extraction profile for this kind of scan", where=scan.case)
-    if len(scan.images) != 1 or len(scan.series) != 1:
-        raise CaseError("ambiguous_image", "one scan names several images", where=scan.case)
-    inside = partial(path_inside, root, case=scan.case)
-    image = read_scan(
-        inside(scan.images[0]), [inside(mask) for mask, _ in scan.masks], rule=scan.series[0], case=scan.case
-    )
-    if scan.key[2] == "CT":
-        image = clip_hu_padding(image)
-    regions = _regions(scan, image, inside)
-    if regions.lesions is None:
-        raise CaseError("no_lesion_mask", "no mask of the scan has the role lesion", where=scan.case)
-    lesions = measure_lesions(regions.lesions)
-    common = [*image.flags, *regions.lesion_flags]
+        raise CaseError("no_profile", "no extraction profile for this kind of scan", where=scan.files.case)
+    found = load_scan(scan.files, root)
+    lesions = measure_lesions(found.lesions)
+    common = [*found.image.flags, *found.lesion_flags]
     lesions["flags"] = [";".join([f for f in [own, *common] if f]) for own in lesions["flags"]]
-    features = extract_scan(image, regions.lesions, scan.profile, case=scan.case)
-    return _Outcome(_keyed(lesions, scan), _keyed(features, scan), _anatomy(regions))
+    features = extract_scan(found.image, found.lesions, scan.profile, case=scan.files.case, anatomy=found.anatomy)
+    return _Outcome(
+        _keyed(lesions, scan),
+        _keyed(features, scan),
+        _anatomy(found),
+        _keyed(quality_table(check_loaded(found, scan.files)), scan),
+        measured_row(measure_scan(found.lesions, found.anatomy)),
+    )
 
 
-def _regions(scan: _Scan, image: Volume, inside: Callable[[str], Path]) -> _Regions:
-    """Gather the masks of a scan; a bad anatomy mask costs the anatomy, a bad lesion mask the scan."""
-    found = _Regions()
-    for path, text in scan.masks:
-        with_lesions = "lesion" in parse_roles(text, case=scan.case)
-        try:
-            masks = read_mask(inside(path), image, roles=text, case=scan.case)
-        except CaseError as error:
-            if with_lesions:
-                raise
-            found.anatomy_flags.append(f"mask_failed:{error.code}")
-            continue
-        if with_lesions and found.lesions is not None:
-            raise CaseError("two_lesion_masks", "two masks of the scan have the role lesion", where=scan.case)
-        found.lesions = masks.lesions if with_lesions else found.lesions
-        found.lesion_flags += masks.lesion_flags if with_lesions else ()
-        found.anatomy_flags += masks.anatomy_flags if masks.anatomy else ()
-        for role, voxels in masks.anatomy.items():
-            found.anatomy[role] = found.anatomy[role] | voxels if role in found.anatomy else voxels
-    return found
-
-
-def _anatomy(regions: _Regions) -> dict[str, float | str]:
-    """Volumes in mL. The liver is the union of its labels and the lesions, since masks may leave lesions out."""
-    if regions.lesions is None:
-        return {}
-    voxel = regions.lesions.voxel_volume_ml
-    tumour = regions.lesions.array > 0
-    flags = list(dict.fromkeys(regions.anatomy_flags))
+def _anatomy(found: LoadedScan) -> dict[str, float | str]:
+    """Volumes in mL. The liver is the union of its labels and the lesions, since masks may leave lesions out; the
+    remnant is what is left of it without tumour."""
+    voxel, tumour = found.lesions.voxel_volume_ml, found.tumour
+    flags = list(dict.fromkeys(found.anatomy_flags))
     result: dict[str, float | str] = {"tumour_volume_ml": int(tumour.sum()) * voxel}
-    if "liver" in regions.anatomy:
-        liver = regions.anatomy["liver"] | tumour
+    if "liver" in found.anatomy:
+        liver = found.anatomy["liver"] | tumour
         result["liver_volume_ml"] = int(liver.sum()) * voxel
         if any(np.take(liver, end, axis=axis).any() for axis in range(3) for end in (0, -1)):
             flags.append("liver_touches_border")
-    if "remnant" in regions.anatomy:
-        result["remnant_volume_ml"] = int(regions.anatomy["remnant"].sum()) * voxel
+    if "remnant" in found.anatomy:
+        result["remnant_volume_ml"] = int((found.anatomy["remnant"] & ~tumour).sum()) * voxel
     return {**result, "flags": ";".join(flags)}
 
 
@@ -217,7 +166,9 @@ def _assemble(scans: Iterable[_Scan], outcomes: Iterable[_Outcome]) -> Extractio
     pairs = list(zip(scans, outcomes, strict=True))
     lesions = [o.lesions for _, o in pairs if o.lesions is not None]
     features = [o.features for _, o in pairs if o.features is not None]
-    anatomy = [{**dict(zip(SCAN_KEY, s.key, strict=True)), **o.anatomy} for s, o in pairs if o.anatomy]
+    anatomy = [{**s.files.as_columns(), **o.anatomy} for s, o in pairs if o.anatomy]
+    quality = [o.quality for _, o in pairs if o.quality is not None]
+    measured = [{**s.files.as_columns(), **o.measured} for s, o in pairs if o.measured]
     excluded = [(s.key[0], s.key[1], "extract", o.code, o.reason) for s, o in pairs if o.code]
     reasons: dict[tuple[str, ...], list[str]] = {}
     for *case, reason in excluded:  # two scans of one time point may fail alike: one row, both reasons
@@ -233,4 +184,6 @@ def _assemble(scans: Iterable[_Scan], outcomes: Iterable[_Outcome]) -> Extractio
         exclusions=pd.DataFrame(
             [(*case, "; ".join(texts)) for case, texts in reasons.items()], columns=_EXCLUSION_COLUMNS
         ),
+        quality=pd.concat(quality, ignore_index=True) if quality else pd.DataFrame(columns=[*SCAN_KEY, *CHECK_COLUMNS]),
+        measured=pd.DataFrame(measured, columns=[*SCAN_KEY, *ScanMeasurement.__dataclass_fields__]),
     )

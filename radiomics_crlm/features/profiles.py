@@ -40,7 +40,7 @@ class BiasCorrection(Strict):
     """N4 before anything else: the field is estimated on every ``shrink``-th voxel, with at most so many iterations."""
 
     shrink: int = Field(default=4, ge=1, le=16)
-    iterations: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(default=(50, 50, 50, 50), min_length=1)
+    iterations: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(default=(50, 50, 50), min_length=1)
 
 
 class Profile(Strict):

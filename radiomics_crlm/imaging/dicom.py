@@ -15,6 +15,7 @@ from radiomics_crlm.errors import CaseError
 from radiomics_crlm.imaging.dicom_file import PARSER_ERRORS, open_dicom, quiet_parser, rescaled_by_itk, stored_pixels
 from radiomics_crlm.imaging.dicom_file import text_of as _text
 from radiomics_crlm.imaging.geometry import SeriesSource, Volume, clip_hu_padding
+from radiomics_crlm.imaging.phase import delay_between
 from radiomics_crlm.imaging.series_choice import Header, SeriesChoice, choose_series
 
 # Slice positions are decimal strings rounded to a few hundredths of a mm; a missing slice is a gap of 100 %.
@@ -145,9 +146,7 @@ def _rescale(header: pydicom.Dataset, case: str) -> tuple[float, float]:
         if _modality(header) == "CT" and (slope is None or intercept is None):
             raise CaseError("missing_rescale", "a CT slice lacks rescale slope or intercept", where=case)
         return float(1 if slope is None else slope), float(intercept or 0)
-    except (TypeError, ValueError, ArithmeticError) as error:
-        if isinstance(error, CaseError):
-            raise
+    except PARSER_ERRORS:
         raise CaseError("missing_rescale", "rescale slope or intercept is no number", where=case) from None
 
 
@@ -274,7 +273,7 @@ def _as_small_integer(array: np.ndarray) -> np.ndarray:
 
 
 def _source(header: pydicom.Dataset) -> SeriesSource:
-    """Identity and day of a series; what is absent or no date is empty."""
+    """Identity, day and contrast delay of a series; what is absent or no date is empty."""
     day = None
     for text in (_text(header, keyword) for keyword in _DATES):
         try:
@@ -283,4 +282,5 @@ def _source(header: pydicom.Dataset) -> SeriesSource:
             continue
         break
     uids = [_text(header, k) for k in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")]
-    return SeriesSource(uids[0], uids[1], uids[2], uids[3], day)
+    delay = delay_between(_text(header, "ContrastBolusStartTime"), _text(header, "AcquisitionTime"))
+    return SeriesSource(uids[0], uids[1], uids[2], uids[3], day, delay)

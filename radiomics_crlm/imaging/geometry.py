@@ -27,7 +27,7 @@ class SeriesSource:
     """Which DICOM series a volume is, for comparisons in memory: none of it is ever written or shown.
 
     ``day`` is the proleptic ordinal of the acquisition date; only differences between the scans of a patient leave
-    the program.
+    the program. ``contrast_delay_s`` is the time from the start of the injection to the acquisition.
     """
 
     patient: str
@@ -35,6 +35,7 @@ class SeriesSource:
     series: str
     frame_of_reference: str
     day: int | None = None
+    contrast_delay_s: float | None = None
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class ScanMeasurement:
     closest_surface_mm: float | None = None
 
 
-def measure_scan(lesions: Volume, anatomy: Mapping[str, np.ndarray]) -> ScanMeasurement:
+def measure_scan(lesions: Volume, anatomy: Mapping[str, np.ndarray], *, distances: bool = False) -> ScanMeasurement:
     """Measure a scan.
 
     Parameters
@@ -60,8 +60,11 @@ def measure_scan(lesions: Volume, anatomy: Mapping[str, np.ndarray]) -> ScanMeas
         Label mask, each positive label one lesion.
     anatomy
         Boolean arrays ``(z, y, x)`` by role (``regions.ROLES``), on the grid of the mask.
+    distances
+        Whether to measure the smallest distances too, which takes longer than all the rest.
     """
-    return _summary(lesions, anatomy, measure_lesions(lesions), _distances(lesions, anatomy))
+    found = _distances(lesions, anatomy) if distances else {}
+    return _summary(lesions, anatomy, measure_lesions(lesions), found)
 
 
 def measure_in_place(
@@ -76,7 +79,7 @@ def measure_in_place(
         without the mask), ``ring_ml``, ``ring_achieved`` (fraction left after clipping to liver minus other lesions
         minus vessels), ``ring_too_clipped``, ``core_ml`` and ``rim_ml``.
     scan
-        As `measure_scan`.
+        As `measure_scan`, smallest distances included.
     """
     table, distances = measure_lesions(lesions), _distances(lesions, anatomy)
     rows = []

@@ -19,7 +19,7 @@ MIN_REFERENCE_VOXELS = 100
 _MIN_PART = 8  # voxels a side that N4 needs after shrinking
 
 
-def correct_bias(image: Volume, *, shrink: int = 4, iterations: Sequence[int] = (50, 50, 50, 50)) -> Volume:
+def correct_bias(image: Volume, *, shrink: int = 4, iterations: Sequence[int] = (50, 50, 50)) -> Volume:
     """N4 bias field correction (doi:10.1109/TMI.2010.2046908) inside the patient.
 
     The field is estimated on every ``shrink``-th voxel of the part brighter than Otsu's threshold, and applied to the
@@ -33,7 +33,7 @@ def correct_bias(image: Volume, *, shrink: int = 4, iterations: Sequence[int] = 
     shrink
         Voxels per estimation voxel along each axis (less along short axes).
     iterations
-        Most iterations at each resolution.
+        Most iterations at each resolution; the number of resolutions bounds how finely the field may vary.
 
     Returns
     -------

@@ -9,6 +9,7 @@ fade towards the liver. A fatty liver may lie 30 HU lower, so a dark liver alone
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ PASS, DOUBTFUL, FAIL = "pass", "doubtful", "fail"
 VERDICTS = (PASS, DOUBTFUL, FAIL)
 
 # Seconds from the start of injection, ends included: pass, and the wider band that is doubtful.
+MAX_DELAY_S = 600.0
 DELAY_PASS_S, DELAY_DOUBTFUL_S = (60.0, 75.0), (50.0, 90.0)
 # Portal vein (or aorta) below: not opacified, weakly opacified.
 VESSEL_FAIL_HU, VESSEL_DOUBTFUL_HU = 80.0, 110.0
@@ -62,6 +64,22 @@ def delay_verdict(delay_s: float) -> str:
     if DELAY_PASS_S[0] <= delay_s <= DELAY_PASS_S[1]:
         return PASS
     return DOUBTFUL if DELAY_DOUBTFUL_S[0] <= delay_s <= DELAY_DOUBTFUL_S[1] else FAIL
+
+
+def delay_between(injection: str, acquisition: str) -> float | None:
+    """Seconds between two DICOM times (``HHMMSS.FFFFFF``); None where one is absent or the delay is none of a CT.
+
+    Scanners that do not know the injection write the time of the study; so a delay of 0 is no delay, like one beyond
+    ten minutes.
+
+    >>> delay_between("101500", "101610.5"), delay_between("", "101610"), delay_between("101500", "101500")
+    (70.5, None, None)
+    """
+    times = [re.fullmatch(r"(\d\d)(\d\d)(\d\d(?:\.\d{1,6})?)", text.strip()) for text in (injection, acquisition)]
+    if times[0] is None or times[1] is None:
+        return None
+    start, scan = (int(t[1]) * 3600 + int(t[2]) * 60 + float(t[3]) for t in times if t is not None)
+    return scan - start if 0 < scan - start <= MAX_DELAY_S else None
 
 
 def portal_venous_phase(

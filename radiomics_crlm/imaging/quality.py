@@ -16,12 +16,13 @@ from scipy import ndimage
 from radiomics_crlm.imaging.geometry import HU_OF_AIR, Volume
 from radiomics_crlm.imaging.phase import DOUBTFUL, FAIL, PASS, portal_venous_phase, worst
 from radiomics_crlm.imaging.regions import body_axis
+from radiomics_crlm.imaging.scan import LoadedScan, ScanFiles
 
 # Slices above 2 mm blur small lesions (rule `detectability`); 5 mm is the usual archive thickness.
 SLICE_MM = (5.0, 10.0)
 IN_PLANE_MM = (1.5, 3.0)
 # Longest to shortest voxel side: texture across slices compares other lengths than within them.
-ANISOTROPY = (5.0, 10.0)
+ANISOTROPY = (7.0, 12.0)
 # A circular field of view leaves 21 % of a square to padding.
 PADDING_SHARE = (0.30, 0.60)
 # Area of the liver on the last slice (or row) of the image, of its largest section.
@@ -97,6 +98,18 @@ def check_scan(
     return tuple(_checks(image, modality, sequence, anatomy, tumour, contrast_delay_s))
 
 
+def check_loaded(found: LoadedScan, files: ScanFiles) -> tuple[Check, ...]:
+    """`check_scan` of a scan that was read from a manifest."""
+    return check_scan(
+        found.image,
+        modality=files.modality,
+        sequence=files.sequence,
+        anatomy=found.anatomy,
+        tumour=found.tumour,
+        contrast_delay_s=found.contrast_delay_s,
+    )
+
+
 def verdict_of(checks: tuple[Check, ...]) -> str:
     """The worst verdict of a scan."""
     return worst(tuple(c.verdict for c in checks))
@@ -147,7 +160,7 @@ def _grid(image: Volume) -> Iterator[Check]:
     ratio = max(sampling) / min(sampling)
     note = " (above 2 mm small lesions blur)" if across > 2 else ""
     yield _graded("slice_spacing", across, "mm", SLICE_MM, f"slices {across:.3g} mm apart{note}")
-    yield _graded("in_plane_spacing", in_plane, "mm", IN_PLANE_MM, f"pixels of {in_plane:.3g} mm")
+    yield _graded("in_plane_spacing", in_plane, "mm", IN_PLANE_MM, f"pixels of {in_plane:.3g} mm in the plane")
     yield _graded("anisotropy", ratio, "", ANISOTROPY, f"voxels {ratio:.3g} times as long as wide")
 
 

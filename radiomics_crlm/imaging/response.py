@@ -100,7 +100,9 @@ def group_rows(groups: Sequence[Group], before: pd.DataFrame, after: pd.DataFram
 
 
 def deltas(before: Mapping[str, object], after: Mapping[str, object]) -> dict[str, float]:
-    """Change of every number that both scans have: ``delta__NAME`` is the later minus the earlier value.
+    """Change of every number: ``delta__NAME`` is the later minus the earlier value, null where one is unknown.
+
+    What neither scan has, and what is no number, is left out.
 
     Examples
     --------
@@ -110,6 +112,8 @@ def deltas(before: Mapping[str, object], after: Mapping[str, object]) -> dict[st
     found = {}
     for name, start in before.items():
         if name not in after or any(isinstance(v, (str, bool)) for v in (start, after[name])):
+            continue
+        if start is None and after[name] is None:
             continue
         numbers = [float("nan") if v is None or v is pd.NA else float(v) for v in (start, after[name])]  # type: ignore[arg-type]
         found[f"delta__{name}"] = numbers[1] - numbers[0]

@@ -20,6 +20,7 @@ from radiomics_crlm.provenance.tables import read_table, table_digest, write_tab
 from radiomics_crlm.provenance.versions import lock_fingerprint, versions
 from radiomics_crlm.report.card import write_card
 from radiomics_crlm.schema import Refusal, load_schema
+from radiomics_crlm.study.crosscheck import cross_check_cohort
 from radiomics_crlm.study.deliver import deliver
 from radiomics_crlm.study.evaluate import count_outcomes, evaluate_study, rule_scores
 from radiomics_crlm.study.models import Plan, Trained, plan_models, train_models
@@ -177,6 +178,8 @@ def _write_tables(prepared: Prepared, trained: Trained, tables: Path) -> None:
     write_table(prepared.cohort.clinical, tables / "clinical.parquet", "clinical")
     if prepared.extraction is not None:
         write_extraction(prepared.extraction, tables)
+        checked = cross_check_cohort(prepared.extraction.measured, prepared.cohort.clinical)
+        write_table(checked, tables / "crosscheck.parquet", "crosscheck")
     elif prepared.features_patient is not None:
         write_table(prepared.features_patient, tables / "features_patient.parquet", "features_patient")
     write_table(prepared.rules, tables / "rules.parquet", "rules")

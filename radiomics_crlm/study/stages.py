@@ -55,10 +55,11 @@ def extract_cohort_features(
 
 
 def write_extraction(result: ExtractionResult, out: Path) -> pd.DataFrame:
-    """Write lesion and feature tables and return the patient aggregates."""
+    """Write lesion, feature and quality tables and return the patient aggregates."""
     patient = aggregate_patients(result.features_lesion, result.lesions, result.anatomy)
     write_table(result.lesions, out / "lesions.parquet", "lesions")
     write_table(result.features_lesion, out / "features_lesion.parquet", "features_lesion")
+    write_table(result.quality, out / "quality.parquet", "quality")
     return write_table(patient, out / "features_patient.parquet", "features_patient")
 
 

@@ -134,7 +134,8 @@ def test_flips_and_shifts_change_no_measurement(axis: int, seed: int) -> None:
     places = ["centroid_x_mm", "centroid_y_mm", "centroid_z_mm", "flags"]
     pd.testing.assert_frame_equal(table.drop(columns=places), same_table.drop(columns=places))
     moved = replace(lesions, origin=(100.0, -50.0, 3.0))
-    assert measure_scan(moved, anatomy) == scan
+    assert measure_in_place(moved, anatomy, ring_mm=4, rim_mm=2)[1] == scan
+    assert measure_scan(moved, anatomy).total_volume_ml == scan.total_volume_ml
 
 
 def test_bilobar_by_hemilivers_and_by_plane() -> None:
