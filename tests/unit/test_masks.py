@@ -207,6 +207,22 @@ def test_bad_roles_are_refused(text: str) -> None:
     assert code_of(lambda: parse_roles(text, case="P1"), "roles of a mask cannot be parsed") == "bad_mask_roles"
 
 
+@pytest.mark.parametrize("kind", ["seg", "rtstruct"])
+def test_a_truncated_object_is_never_read_as_a_smaller_mask(
+    slices: list[FileDataset], image: Volume, tmp_path: Path, kind: str
+) -> None:
+    boxes = [box_contour(slices, k, (2, 5), (3, 6)) for k in (1, 2)]
+    one = (
+        segmentation(slices, regions()) if kind == "seg" else structure_set(slices, {"Liver": boxes, "Tumor_1": boxes})
+    )
+    path = save_one(tmp_path / "m.dcm", one)
+    content = path.read_bytes()
+    for cut in range(200, len(content), 97):
+        path.write_bytes(content[:cut])
+        with pytest.raises(CaseError, match="P1"):
+            read_mask(path, image, roles="lesion=Tumor_*;liver=Liver", case="P1")
+
+
 def test_a_folder_with_one_mask_will_do(slices: list[FileDataset], image: Volume, tmp_path: Path) -> None:
     folder = save_all(tmp_path / "both", slices)
     save_one(folder / "seg.dcm", segmentation(slices, regions()))
