@@ -67,11 +67,15 @@ def _matrix(X: Floats, **information: Any) -> xgboost.DMatrix:
 
 def margins(booster: Booster, X: Floats, *, rounds: int = 0) -> Floats:
     """Log odds or log hazard ratio of each row, from the first ``rounds`` rounds (0 = all)."""
+    if len(X) == 0:  # for no rows the shape of the answer depends on the release of xgboost
+        return np.empty(0)
     return np.asarray(booster.predict(_matrix(X), output_margin=True, iteration_range=(0, rounds)), dtype=float)
 
 
 def contributions(booster: Booster, X: Floats) -> tuple[Floats, Floats]:
     """Exact TreeSHAP values, n x p, and the base value of each row; together they sum to the margin (float32)."""
+    if len(X) == 0:
+        return np.empty((0, X.shape[1])), np.empty(0)
     values = np.asarray(booster.predict(_matrix(X), pred_contribs=True), dtype=float)
     return values[:, :-1], values[:, -1]
 

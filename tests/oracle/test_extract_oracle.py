@@ -35,7 +35,8 @@ def plain(image: Volume, mask: Volume, profile: Profile, labels: list[int]) -> p
         extractor = RadiomicsFeatureExtractor(parameters)
         itk_image, itk_mask = to_itk(image), to_itk(mask)
         found = [extractor.execute(itk_image, itk_mask, label=n) for n in labels]
-    rows = [{f"lesion__{k}": float(v) for k, v in f.items() if not k.startswith("diagnostics")} for f in found]
+    # The engine may return the eigenvalue in MCC as a complex number without an imaginary part.
+    rows = [{f"lesion__{k}": complex(v).real for k, v in f.items() if not k.startswith("diagnostics")} for f in found]
     return pd.DataFrame(rows, index=labels)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -151,7 +152,11 @@ def test_one_bad_patient_does_not_stop_the_others(small_study, tmp_path):
 
 
 def test_runs_are_tracked(small_study):
-    store = sqlite3.connect(small_study / "mlflow.db")
+    with closing(sqlite3.connect(small_study / "mlflow.db")) as store:
+        check_store(store, small_study)
+
+
+def check_store(store: sqlite3.Connection, small_study: Path) -> None:
     names = {row[0] for row in store.execute("select name from runs")}
     assert "small" in names
     assert "recurrence_24m: combined/ridge" in names
