@@ -130,6 +130,14 @@ class ExperimentConfig(Strict):
     rules: tuple[str, ...] = ("fong_crs", "tbs2018", "mcs2019", "timing_eahpba2023")
     comparators: tuple[str, ...] = ("fong_crs",)
     reported_scores: tuple[str, ...] = Field(default=(), description="delivered score columns shown as comparators")
+    rule_forms: tuple[Literal["rank", "recalibrated", "published"], ...] = Field(
+        default=("rank",),
+        min_length=1,
+        description="how comparators are judged: as they are, recalibrated in each fold, by published probability",
+    )
+    rule_policy: Literal["complete_case", "bounds", "imputed"] = Field(
+        default="complete_case", description="what stands for a score that cannot be assessed"
+    )
     deliver: dict[str, str] = Field(default_factory=dict, description="endpoint: feature_set/learner that is bundled")
     performance_claim: bool = True
     cautions: tuple[str, ...] = ()

@@ -52,6 +52,9 @@ class Artefacts:
         feature_set, _, learner = model.partition("/")
         if learner and feature_set in self.experiment.feature_sets:
             return f"{self.experiment.feature_sets[feature_set].title} ({LEARNERS.get(learner, learner)})"
+        model, _, form = model.partition(" (")
+        if form:
+            return f"{self.model_title(model)}, {form.removesuffix(')')}"
         for scores in self.part("rule_scores").values():
             if model in scores and scores[model].get("title"):
                 return main_clause(scores[model]["title"])

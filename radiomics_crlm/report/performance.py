@@ -127,7 +127,7 @@ def _order(artefacts: Artefacts, name: str) -> tuple[int, str]:
     """Models in the order of the experiment, scores in the order of its rules."""
     feature_sets = list(artefacts.experiment.feature_sets)
     order = feature_sets + list(artefacts.experiment.rules) + list(artefacts.experiment.reported_scores)
-    key = name.partition("/")[0]
+    key = name.partition("/")[0].partition(" (")[0]
     return (order.index(key) if key in order else len(order), name)
 
 

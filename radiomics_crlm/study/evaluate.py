@@ -14,21 +14,16 @@ from radiomics_crlm.evaluation.summary import evaluate_predictions
 from radiomics_crlm.provenance.files import read_json
 from radiomics_crlm.provenance.tables import read_table, write_table
 from radiomics_crlm.study.prepare import Progress
+from radiomics_crlm.study.rule_models import assessments, rule_predictions
 
 
 def rule_scores(rules: pd.DataFrame, clinical: pd.DataFrame, experiment: ExperimentConfig) -> pd.DataFrame:
     """One row per patient (index), one column per comparator; empty where a rule cannot be assessed.
 
-    A rule contributes its score, or its value if it is a formula. Delivered scores are taken as they stand in the
-    chart.
+    A rule contributes its score, its value if it is a formula, or the place of its stage. Delivered scores are taken
+    as they stand in the chart.
     """
-    assessed = rules[rules["status"] == "ok"]
-    number = assessed["score"].fillna(assessed["value"])
-    wide = assessed.assign(number=number).pivot(index="patient_id", columns="rule", values="number")
-    table = wide.reindex(index=clinical["patient_id"], columns=list(experiment.comparators)).astype("float64")
-    for column in experiment.reported_scores:
-        table[column] = clinical.set_index("patient_id")[column].astype("Float64").astype("float64")
-    return table
+    return pd.DataFrame({one.name: one.score for one in assessments(rules, clinical, experiment)})
 
 
 def evaluate_study(out: Path, *, progress: Progress) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -45,10 +40,9 @@ def evaluate_study(out: Path, *, progress: Progress) -> tuple[pd.DataFrame, pd.D
     predictions = read_table(tables / "predictions.parquet", "predictions")
     outcomes = read_table(tables / "outcomes.parquet", "outcomes")
     folds = read_table(tables / "folds.parquet", "folds")
-    scores = rule_scores(
-        read_table(tables / "rules.parquet", "rules"), read_table(tables / "clinical.parquet", "clinical"), experiment
-    )
-    parts = []
+    rules, clinical = (read_table(tables / f"{name}.parquet", name) for name in ("rules", "clinical"))
+    scores = rule_scores(rules, clinical, experiment)
+    parts, as_models = [], []
     for number, name in enumerate(experiment.endpoints):
         progress("evaluate", number, len(experiment.endpoints))
         endpoint = parse_config(EndpointConfig, run["endpoints"][name], where=f"run.json: {name}")
@@ -65,6 +59,13 @@ def evaluate_study(out: Path, *, progress: Progress) -> tuple[pd.DataFrame, pd.D
                 rules=_oriented(scores, endpoint, outcomes, name),
             )
         )
+        outcome = outcomes[outcomes["endpoint"] == name]
+        judged = rule_predictions(rules, clinical, outcome, folds, experiment, endpoint, name)
+        if len(judged):
+            as_models.append(judged)
+            parts.append((_metrics_of_rules(judged, outcomes, folds, experiment, endpoint, name), parts[-1][1].head(0)))
+    if as_models:
+        write_table(pd.concat(as_models, ignore_index=True), tables / "rule_predictions.parquet", "rule_predictions")
     progress("evaluate", len(experiment.endpoints), len(experiment.endpoints))
     metrics = pd.concat([m for m, _ in parts], ignore_index=True)
     comparisons = pd.concat([c for _, c in parts], ignore_index=True)
@@ -72,6 +73,28 @@ def evaluate_study(out: Path, *, progress: Progress) -> tuple[pd.DataFrame, pd.D
         write_table(metrics, tables / "metrics.parquet", "metrics"),
         write_table(comparisons, tables / "comparisons.parquet", "comparisons"),
     )
+
+
+def _metrics_of_rules(
+    judged: pd.DataFrame,
+    outcomes: pd.DataFrame,
+    folds: pd.DataFrame,
+    experiment: ExperimentConfig,
+    endpoint: EndpointConfig,
+    name: str,
+) -> pd.DataFrame:
+    """Metrics of rules that stand as models; their paired differences are those of the plain scores."""
+    metrics, _ = evaluate_predictions(
+        judged,
+        outcomes,
+        folds,
+        endpoint=name,
+        horizon=endpoint.horizon_months,
+        kind=endpoint.kind,
+        seed=experiment.design.seed,
+        draws=experiment.design.bootstrap_draws,
+    )
+    return metrics
 
 
 def _oriented(scores: pd.DataFrame, endpoint: EndpointConfig, outcomes: pd.DataFrame, name: str) -> pd.DataFrame:
