@@ -9,7 +9,7 @@ import typer
 
 from radiomics_crlm.cli.cohort_commands import Cohort
 from radiomics_crlm.cli.screen import Screen
-from radiomics_crlm.cli.study_commands import EXIT_PARTIAL, Jobs, Out, default_jobs
+from radiomics_crlm.cli.study_commands import EXIT_PARTIAL, Jobs, Out, default_jobs, show_crosscheck
 
 
 def register(app: typer.Typer) -> None:
@@ -31,11 +31,11 @@ def view(
     result = view_cohort(cohort, out, most_slices=slices, jobs=jobs, progress=screen.progress)
     screen.stop()
     counts = ", ".join(f"{result.verdicts.get(v, 0)} {v}" for v in ("pass", "doubtful", "fail"))
-    screen.line(f"patients: {result.patients} ({counts})")
+    screen.line(f"patients:      {result.patients} ({counts})")
     show_crosscheck(screen, out)
-    screen.line(f"page:     {result.page}")
+    screen.line(f"page:          {result.page}")
     if result.exclusions:
-        screen.line(f"left out: {len(result.exclusions)}; reasons in {out / 'exclusions.parquet'}")
+        screen.line(f"left out:      {len(result.exclusions)}; reasons in {out / 'exclusions.parquet'}")
         raise typer.Exit(EXIT_PARTIAL)
 
 
@@ -65,17 +65,3 @@ def response(
     if found.exclusions:
         screen.line(f"left out:    {len(found.exclusions)}; reasons in {out / 'exclusions.parquet'}")
         raise typer.Exit(EXIT_PARTIAL)
-
-
-def show_crosscheck(screen: Screen, tables: Path) -> None:
-    """Say how the masks and the charts of a finished run agree, if both exist."""
-    from radiomics_crlm.provenance.tables import read_table
-
-    path = tables / "crosscheck.parquet"
-    if not path.is_file():
-        return
-    checked = read_table(path, "crosscheck")
-    differ = checked[checked["verdict"] == "disagree"]
-    compared = int(checked["verdict"].isin(("agree", "disagree")).sum())
-    patients = differ["patient_id"].nunique()
-    screen.line(f"chart and masks: {compared} values compared, {len(differ)} disagree in {patients} patients")

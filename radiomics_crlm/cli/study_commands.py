@@ -170,10 +170,25 @@ def report(screen: Screen, result: StudyResult) -> None:
         screen.line("NOTE: by its design this study makes no claim about performance; the card says why", style="bold")
     if result.leak_admitted:
         screen.line("LEAK: predictors that are known only later were let in; the card says which", style="bold red")
+    show_crosscheck(screen, result.out / "tables")
     screen.line(f"card:          {result.card}")
     screen.line(f"MLflow store:  {result.tracking_uri}")
     for name, bundle in result.bundles.items():
         screen.line(f"bundle:        {bundle} ({name})")
+
+
+def show_crosscheck(screen: Screen, tables: Path) -> None:
+    """Say how the masks and the charts of a finished run agree, if both exist."""
+    from radiomics_crlm.provenance.tables import read_table
+
+    path = tables / "crosscheck.parquet"
+    if not path.is_file():
+        return
+    checked = read_table(path, "crosscheck")
+    differ = checked[checked["verdict"] == "disagree"]
+    compared = int(checked["verdict"].isin(("agree", "disagree")).sum())
+    patients = differ["patient_id"].nunique()
+    screen.line(f"chart = masks: {compared} values compared, {len(differ)} disagree in {patients} patients")
 
 
 def _show_metrics(screen: Screen, metrics: pd.DataFrame) -> None:
