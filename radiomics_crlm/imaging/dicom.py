@@ -108,7 +108,12 @@ def _headers(folder: Path, case: str) -> list[Header]:
         if is_image(header):
             found.append((path, header))
     if not found:
-        raise CaseError("no_series", "the folder holds no CT or MR image", where=case)
+        raise CaseError(
+            "no_series",
+            "the folder holds no CT or MR image",
+            where=case,
+            remedy="name the folder of the files themselves; its sub-folders are not searched",
+        )
     return found
 
 

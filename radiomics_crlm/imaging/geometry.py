@@ -10,7 +10,7 @@ import itertools
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
 from radiomics_crlm.errors import CaseError, InputError
 
