@@ -92,7 +92,8 @@ def extract_cohort(
     Returns
     -------
     ExtractionResult
-        Exclusion codes are those of `load_scan` and `extract_scan`, and ``no_profile``, ``out_of_memory``.
+        Exclusion codes are those of `load_scan` and `extract_scan`, and ``no_profile``,
+        ``no_lesion_shown``, ``out_of_memory``.
     """
     scans = _scans(imaging_table, profiles)
     work = (joblib.delayed(process_scan)(scan, root) for scan in scans)
@@ -126,6 +127,8 @@ def _extract(scan: _Scan, root: Path) -> _Outcome:
     if scan.profile is None:
         raise CaseError("no_profile", "no extraction profile for this kind of scan", where=scan.files.case)
     found = load_scan(scan.files, root)
+    if not found.tumour.any():
+        raise CaseError("no_lesion_shown", "the scan shows no lesion, as the manifest says", where=scan.files.case)
     lesions = measure_lesions(found.lesions)
     common = [*found.image.flags, *found.lesion_flags]
     lesions["flags"] = [";".join([f for f in [own, *common] if f]) for own in lesions["flags"]]

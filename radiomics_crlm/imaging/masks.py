@@ -17,7 +17,15 @@ from radiomics_crlm.errors import CaseError
 from radiomics_crlm.imaging.dicom_file import open_dicom, quiet_parser, text_of
 from radiomics_crlm.imaging.geometry import Volume, check_same_geometry, same_grid_offset
 from radiomics_crlm.imaging.mask_source import check_reference, listed, match_segments, reference_of
-from radiomics_crlm.imaging.regions import COMPONENTS, MAX_LABELS, ROLES, as_label_mask, keep_labels, labels_of
+from radiomics_crlm.imaging.regions import (
+    COMPONENTS,
+    MAX_LABELS,
+    NO_LESION,
+    ROLES,
+    as_label_mask,
+    keep_labels,
+    labels_of,
+)
 from radiomics_crlm.imaging.rings import split_components
 from radiomics_crlm.imaging.rtstruct import STRUCTURE_SET_CLASS, StructureSet, open_structure_set
 from radiomics_crlm.imaging.segmentation import SEGMENTATION_CLASSES, Segmentation, open_segmentation
@@ -34,7 +42,8 @@ _ANY_NUMBER = re.compile(r"[-+.\d]+")
 class RoleRule:
     """What plays a role: numbers and names (shell patterns) of labels or segments; None stands for all of them.
 
-    ``components``: the connected parts of what is named are the lesions.
+    ``components``: the connected parts of what is named are the lesions. No label at all means that the manifest says
+    ``lesion=none``: the scan shows no lesion.
     """
 
     labels: tuple[int | str, ...] | None
@@ -100,6 +109,9 @@ def parse_roles(text: str, *, case: str) -> dict[str, RoleRule]:
         components = role == "lesion" and named.partition(":")[0].strip() == COMPONENTS
         if components:
             named = named.partition(":")[2].strip() or "*"
+        if role == "lesion" and named == NO_LESION and role not in rules:
+            rules[role] = RoleRule(())
+            continue
         pieces = [piece.strip() for piece in named.split(",")]
         if role not in ROLES or role in rules or not all(_is_label(p, alone=len(pieces) == 1) for p in pieces):
             raise CaseError(
@@ -237,14 +249,15 @@ def _described(path: Path, kind: str, case: str) -> str:
 
 def _from_labels(path: Path, image: Volume, rules: Mapping[str, RoleRule], case: str) -> MaskSet:
     """Roles of a label image."""
-    labels = as_label_mask(read_volume(path, case=case), case=case)
+    none_shown = rules.get("lesion") == RoleRule(())
+    labels = as_label_mask(read_volume(path, case=case), case=case, may_be_empty=none_shown)
     mask, repaired = check_same_geometry(image, labels, case=case)
     lesions, anatomy, absent = None, {}, _Absent()
     for role, rule in rules.items():
         present, lacking = labels_of(mask, _numbers_only(rule, role, mask, case))
         absent.add(role, lacking)
         if role == "lesion":
-            if not present:
+            if not present and not none_shown:
                 raise CaseError("no_lesion_label", "the mask holds none of the lesion labels", where=case)
             lesions = replace(keep_labels(mask, present), source=None)
         else:
@@ -280,20 +293,23 @@ def _from_segments(
     numbers = {
         role: [s.number for s in match_segments(source.segments, rule.labels, case=case, role=role)]
         for role, rule in rules.items()
+        if rule.labels != ()
     }
     wanted = sorted({n for some in numbers.values() for n in some})
     masks, offset_mm, offset_voxels = source.masks(wanted, image, case=case)
     if offset_voxels > _REPORTED_OFFSET_VOXELS:
         flags.append("mask_header_repaired")
     sizes = {n: int(np.count_nonzero(mask)) for n, mask in masks.items()}
-    if not any(sizes.values()):
+    if numbers and not any(sizes.values()):
         raise CaseError("empty_mask", "the mask holds no labelled voxel of its roles", where=case)
     absent = _Absent()
     for role, some in numbers.items():
         absent.add(role, [n for n in some if not sizes[n]])
     lesions: Volume | None = None
     notes: list[str] = []
-    if "lesion" in rules:
+    if "lesion" in rules and "lesion" not in numbers:
+        lesions = replace(image, array=np.zeros(image.array.shape, dtype=np.int32), flags=(), source=None)
+    elif "lesion" in rules:
         lesions, notes = _lesions({n: masks[n] for n in numbers["lesion"] if sizes[n]}, sizes, image, case)
     anatomy = {role: _union([masks[n] for n in some]) for role, some in numbers.items() if role != "lesion"}
     return MaskSet(
@@ -348,7 +364,7 @@ def as_label_images(masks: MaskSet, image: Volume) -> list[tuple[str, Volume, st
     """
     found: list[tuple[str, Volume, str]] = []
     if masks.lesions is not None:
-        found.append(("lesions", masks.lesions, "lesion=*"))
+        found.append(("lesions", masks.lesions, "lesion=*" if masks.lesions.array.any() else f"lesion={NO_LESION}"))
     roles = [role for role, inside in masks.anatomy.items() if inside.any()]
     if roles:
         code = np.zeros(masks.anatomy[roles[0]].shape, dtype=np.int32)

@@ -36,6 +36,8 @@ ROLES = (
 )
 # A mask that does not tell lesions apart: its connected parts are the lesions.
 COMPONENTS = "components"
+# A scan that shows no lesion (any more): has to be said, because an empty mask may also be a lost one.
+NO_LESION = "none"
 # More labels than any patient has lesions: the file is an image or a multi-organ map.
 MAX_LABELS = 200
 # Role -> labels; ``None`` stands for every positive label.
@@ -112,8 +114,10 @@ def body_axis(mask: Volume) -> int:
     return 2 - int(np.argmax(np.abs(np.array(mask.direction).reshape(3, 3)[2])))
 
 
-def as_label_mask(mask: Volume, *, case: str) -> Volume:
+def as_label_mask(mask: Volume, *, case: str, may_be_empty: bool = False) -> Volume:
     """The mask with 32-bit integer labels.
+
+    ``may_be_empty``: the manifest says that the scan shows no lesion.
 
     Raises
     ------
@@ -127,7 +131,7 @@ def as_label_mask(mask: Volume, *, case: str) -> Volume:
     if low < 0 or high > np.iinfo(np.int32).max:
         what = "the mask holds negative or huge labels"
         raise CaseError("mask_not_integer", what, where=case, expected="labels from 0 to 2147483647")
-    if high == 0:
+    if high == 0 and not may_be_empty:
         raise CaseError("empty_mask", "the mask holds no labelled voxel", where=case)
     labels = array.astype(np.int32)
     if high > MAX_LABELS and len(np.unique(labels)) - 1 > MAX_LABELS:

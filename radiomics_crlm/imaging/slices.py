@@ -49,10 +49,11 @@ def upright(array: np.ndarray, volume: Volume) -> np.ndarray:
 def key_slices(scan: LoadedScan, *, most: int) -> list[AxialSlice]:
     """Slices that show the lesions at their largest cross-section, largest lesions first, from head to feet.
 
-    A slice serves every lesion whose cross-section in it is at least nine tenths of its largest one.
+    A slice serves every lesion whose cross-section in it is at least nine tenths of its largest one. Of a scan without
+    lesions the largest slice of the liver is shown.
     """
     lesions = upright(scan.lesions.array, scan.lesions)
-    chosen = _cover(lesions, most)
+    chosen = _cover(lesions, most) or {_middle(scan): []}
     box = _crop(scan, lesions)
     axes, _ = _axes(scan.image)
     spacing = scan.image.spacing[::-1]
@@ -97,6 +98,13 @@ def _cover(lesions: np.ndarray, most: int) -> dict[int, list[int]]:
         elif len(chosen) < most:
             chosen[int(area.argmax())] = [label]
     return chosen
+
+
+def _middle(scan: LoadedScan) -> int:
+    """Slice with the most liver, or the middle one."""
+    if "liver" not in scan.anatomy:
+        return int(upright(scan.image.array, scan.image).shape[0]) // 2
+    return int(upright(scan.anatomy["liver"], scan.image).sum(axis=(1, 2)).argmax())
 
 
 def _crop(scan: LoadedScan, lesions: np.ndarray) -> tuple[slice, slice]:

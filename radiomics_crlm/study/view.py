@@ -105,14 +105,14 @@ def _panel(files: ScanFiles, scan: LoadedScan, checks: Sequence[Check], measured
             s.lesions,
             s.liver,
             s.step_mm,
-            f"slice {s.number}: lesion{'s' if len(s.shown) > 1 else ''} {_listed(s.shown)}",
+            f"slice {s.number}: {_listed(s.shown)}",
         )
         for s in slices
     )
     x, y, z = scan.image.spacing
     shown = sum(len(s.shown) for s in slices)
     facts = [
-        f"{measured.n_lesions} lesion{'s' * (measured.n_lesions != 1)}, largest {measured.largest_axial_mm:.0f} mm axial",
+        f"lesions: {measured.n_lesions}, largest {measured.largest_axial_mm:.0f} mm axial",
         f"tumour {measured.total_volume_ml:.1f} ml, burden score {measured.tbs:.1f}",
     ]
     if measured.liver_volume_ml is not None:
@@ -133,7 +133,9 @@ def _panel(files: ScanFiles, scan: LoadedScan, checks: Sequence[Check], measured
 
 
 def _listed(labels: Sequence[int]) -> str:
-    return ", ".join(map(str, labels))
+    """Lesions of a slice in words."""
+    names = ", ".join(map(str, labels))
+    return "no lesion" if not labels else f"lesion{'s' * (len(labels) > 1)} {names}"
 
 
 def _window(files: ScanFiles, scan: LoadedScan) -> tuple[float, float]:

@@ -148,6 +148,31 @@ def test_new_and_vanished_lesions_are_reported(tmp_path: Path) -> None:
     assert found.lesions["target"].tolist() == [True, True, False]
 
 
+def test_a_complete_response_has_to_be_said(tmp_path: Path) -> None:
+    """An empty mask may be a lost one, so the manifest must state that nothing is left."""
+    nothing = SCENE.volume(np.zeros(SCENE.shape, dtype=np.int16))
+    scans: list[tuple[str, str, int | None, Volume, str]] = [
+        ("A", "baseline", 0, masked((12, LEFT), (7, RIGHT)), "lesion=2,3;liver=1,2,3"),
+        ("A", "restaging", 56, masked(), "lesion=none;liver=1"),
+        ("A", "preoperative", 90, nothing, "lesion=none"),
+    ]
+    cohort = write_cohort(tmp_path, "patient_id\nA\n", scans)
+    found = response_of_cohort(cohort, tmp_path / "out", progress=quiet)
+    assert found.response["recist"].tolist() == ["CR", "CR"]
+    assert found.response["n_disappeared"].tolist() == [2, 2]
+    assert found.response["ttv_change_pct"].tolist() == [-100.0, -100.0]
+    assert found.response["alignment"].tolist() == ["livers", "scanner"]
+    assert found.response["dlm_status"].tolist() == ["candidate_mri_needed"] * 2
+    assert not found.exclusions
+    page = view_cohort(cohort, tmp_path / "view", progress=quiet)
+    assert page.patients == 1
+    assert not page.exclusions
+    write_cohort(tmp_path, "patient_id\nA\n", [scans[0], ("A", "restaging", 56, nothing, "lesion=*")])
+    refused = response_of_cohort(cohort, tmp_path / "again", progress=quiet)
+    assert [e.code for e in refused.exclusions] == ["empty_mask"]
+    assert not len(refused.response)
+
+
 def test_deltas_of_features(tmp_path: Path) -> None:
     folder = tmp_path / "cohort"
     folder.mkdir()
