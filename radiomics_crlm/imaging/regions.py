@@ -10,7 +10,7 @@ so ``longest_3d_mm`` equals its ``Maximum3DDiameter`` on the same grid.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -40,8 +40,6 @@ COMPONENTS = "components"
 NO_LESION = "none"
 # More labels than any patient has lesions: the file is an image or a multi-organ map.
 MAX_LABELS = 200
-# Role -> labels; ``None`` stands for every positive label.
-Roles = Mapping[str, tuple[int, ...] | None]
 
 
 @dataclass(frozen=True)
@@ -61,52 +59,6 @@ class LesionSize:
     n_slices_z: int
     n_components: int
     flags: str
-
-
-def parse_mask_roles(text: str, *, case: str) -> dict[str, tuple[int, ...] | None]:
-    """Parse a cell of ``imaging.mask_roles``.
-
-    ``lesion=components`` (or ``lesion=components:2,3``) gives the labels like ``lesion=*`` (``lesion=2,3``); that they
-    are to be split into connected parts is what `wants_components` tells.
-
-    Examples
-    --------
-    >>> parse_mask_roles("lesion=*", case="P1")
-    {'lesion': None}
-    >>> parse_mask_roles("liver=1,2; remnant=2", case="P1")
-    {'liver': (1, 2), 'remnant': (2,)}
-
-    Raises
-    ------
-    CaseError
-        ``bad_mask_roles`` for an unknown or repeated role or a label that is no positive integer.
-    """
-    roles: dict[str, tuple[int, ...] | None] = {}
-    for part in str(text).split(";"):
-        role, _, labels = (piece.strip() for piece in part.partition("="))
-        if role == "lesion" and labels.partition(":")[0].strip() == COMPONENTS:
-            labels = labels.partition(":")[2].strip() or "*"
-        numbers = [n.strip() for n in labels.split(",")]
-        wrong = labels != "*" and not all(n.isascii() and n.isdigit() and int(n) > 0 for n in numbers)
-        if role not in ROLES or role in roles or wrong:
-            raise CaseError(
-                "bad_mask_roles",
-                "the roles of a mask cannot be parsed",
-                where=case,
-                expected="e.g. lesion=* or liver=1,2;remnant=2 with roles " + ", ".join(ROLES),
-            )
-        roles[role] = None if labels == "*" else tuple(sorted({int(n) for n in numbers}))
-    return roles
-
-
-def wants_components(text: str) -> bool:
-    """Whether the lesions of a mask are the connected parts of its lesion labels.
-
-    >>> wants_components("liver=1,2;lesion=components:2"), wants_components("lesion=*")
-    (True, False)
-    """
-    parts = (part.partition("=") for part in str(text).split(";"))
-    return any(role.strip() == "lesion" and labels.partition(":")[0].strip() == COMPONENTS for role, _, labels in parts)
 
 
 def body_axis(mask: Volume) -> int:

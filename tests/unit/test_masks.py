@@ -288,3 +288,18 @@ def test_an_image_without_a_source_is_judged_by_geometry(
     masks = read_mask(save_one(tmp_path / "s.dcm", one), plain, roles=ROLES, case="P1")
     np.testing.assert_array_equal(masks.anatomy["portal_vein"], regions()["Portal"])
     assert masks.offset_voxels < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("text", "roles"),
+    [
+        ("lesion=*", {"lesion": None}),
+        ("liver=1,2,3,4;remnant=2;hepatic_veins=3;portal_vein=4", {
+            "liver": (1, 2, 3, 4), "remnant": (2,), "hepatic_veins": (3,), "portal_vein": (4,)}),
+        (" liver = 2, 1 , 2 ; lesion = 7 ", {"liver": (1, 2), "lesion": (7,)}),
+        ("lesion=none;liver=1", {"lesion": (), "liver": (1,)}),
+        ("lesion=components;spleen=Spleen", {"lesion": None, "spleen": ("Spleen",)}),
+    ],
+)  # fmt: skip
+def test_roles_are_parsed(text: str, roles: dict[str, tuple[int | str, ...] | None]) -> None:
+    assert {role: rule.labels for role, rule in parse_roles(text, case="P1").items()} == roles

@@ -12,7 +12,8 @@ import pytest
 
 from radiomics_crlm.cohort.clinical import Cohort, read_cohort_folder
 from radiomics_crlm.imaging.geometry import check_same_geometry
-from radiomics_crlm.imaging.regions import measure_lesions, parse_mask_roles
+from radiomics_crlm.imaging.masks import parse_roles
+from radiomics_crlm.imaging.regions import measure_lesions
 from radiomics_crlm.imaging.volume import read_volume
 from radiomics_crlm.phantom.cohort import simulate_cohort
 from radiomics_crlm.phantom.outcomes import simulate_outcomes
@@ -121,8 +122,9 @@ def test_masks_lie_on_their_image_and_the_chart_agrees_with_them(cohort: Cohort)
 
 def test_roles_are_those_of_the_contract(cohort: Cohort) -> None:
     assert cohort.imaging is not None
-    roles = {text: parse_mask_roles(text, case="") for text in cohort.imaging["mask_roles"].unique()}
-    assert sorted(roles.values(), key=len) == [
+    found = [parse_roles(text, case="") for text in cohort.imaging["mask_roles"].unique()]
+    roles = [{role: rule.labels for role, rule in rules.items()} for rules in found]
+    assert sorted(roles, key=len) == [
         {"lesion": None},
         {"liver": (1, 2, 3, 4), "remnant": (2,), "hepatic_veins": (3,), "portal_vein": (4,)},
     ]

@@ -15,7 +15,6 @@ from radiomics_crlm.imaging.regions import (
     labels_of,
     longest_diameter,
     measure_lesions,
-    parse_mask_roles,
     volume_ml,
 )
 
@@ -34,29 +33,6 @@ def ellipsoid(radii_mm: tuple[float, float, float], spacing: tuple[float, float,
     z, y, x = np.indices(counts[::-1])
     parts = [((i - (n - 1) / 2) * s / r) ** 2 for i, n, s, r in zip((x, y, z), counts, spacing, radii_mm, strict=True)]
     return (sum(parts) <= 1).astype(np.int32)
-
-
-@pytest.mark.parametrize(
-    ("text", "roles"),
-    [
-        ("lesion=*", {"lesion": None}),
-        ("liver=1,2,3,4;remnant=2;hepatic_veins=3;portal_vein=4", {
-            "liver": (1, 2, 3, 4), "remnant": (2,), "hepatic_veins": (3,), "portal_vein": (4,)}),
-        (" liver = 2, 1 , 2 ; lesion = 7 ", {"liver": (1, 2), "lesion": (7,)}),
-    ],
-)  # fmt: skip
-def test_roles_are_parsed(text: str, roles: dict[str, tuple[int, ...] | None]) -> None:
-    assert parse_mask_roles(text, case="P1") == roles
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "lesion", "lesion=", "lesion=0", "lesion=-1", "lesion=1.5", "kidney=1", "lesion=1;lesion=2", "lesion=1,*"],
-)
-def test_bad_roles_are_refused(text: str) -> None:
-    with pytest.raises(CaseError, match="P1: the roles of a mask cannot be parsed") as caught:
-        parse_mask_roles(text, case="P1")
-    assert caught.value.code == "bad_mask_roles"
 
 
 @pytest.mark.parametrize(
