@@ -98,7 +98,8 @@ def ingest(
         result = ingest_cohort(cohort, scan, out, progress=screen.progress)
     screen.stop()
     screen.line(f"scans: {result.scans}, lesions: {len(result.lesions)}")
-    screen.line(f"manifest: {out / 'imaging.parquet'}")
+    if result.scans:
+        screen.line(f"manifest: {out / 'imaging.parquet'}")
     _show_exclusions(screen, result.exclusions)
     if result.exclusions:
         raise typer.Exit(EXIT_PARTIAL)

@@ -45,7 +45,8 @@ class StructureSet:
         ------
         CaseError
             ``open_contour`` (a region of points or lines), ``contour_off_slices``, ``contour_not_planar``,
-            ``mask_outside_image``, ``missing_geometry``, ``too_many_voxels``.
+            ``contour_gaps`` (drawn on every second slice or fewer), ``mask_outside_image``,
+            ``missing_geometry``, ``too_many_voxels``.
         """
         found, worst = {}, 0.0
         with quiet_parser():
@@ -141,6 +142,16 @@ def _voxelise(contours: Sequence[np.ndarray], image: Volume, case: str) -> tuple
             where=case,
             expected="all contours inside the image",
             got=f"{beyond} of {len(contours)} contours outside",
+        )
+    levels = np.diff(sorted(slices))
+    if len(levels) >= 2 and levels.min() == levels.max() > 1:
+        raise CaseError(
+            "contour_gaps",
+            "the region was drawn on every second slice or fewer, which would lose the volume between",
+            where=case,
+            expected="contours on neighbouring slices",
+            got=f"{len(slices)} slices with contours, {levels[0]} apart",
+            remedy="interpolate the contours, or pair the structure set with the series that it was drawn on",
         )
     for level, polygons in slices.items():
         inside[level] = fill_even_odd(polygons, (rows, columns))

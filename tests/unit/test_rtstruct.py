@@ -92,6 +92,19 @@ def test_contours_that_do_not_fit_are_refused(
     assert caught.value.code == code
 
 
+def test_contours_on_every_second_slice_are_refused(tmp_path: Path) -> None:
+    slices, image = make(tmp_path)
+
+    def drawn(*levels: int) -> Dataset:
+        return structure_set(slices, {"A": [box_contour(slices, k, (2, 4), (3, 6)) for k in levels]})
+
+    with pytest.raises(CaseError, match="got 3 slices with contours, 2 apart") as caught:
+        read(tmp_path, drawn(0, 2, 4), image)
+    assert caught.value.code == "contour_gaps"
+    for levels in ((0, 1, 3), (0, 4), (1, 2, 3), (3,)):  # lesions of their own may leave slices out
+        assert np.flatnonzero(read(tmp_path, drawn(*levels), image).any(axis=(1, 2))).tolist() == list(levels)
+
+
 def _no_number(one: Dataset) -> None:
     one.ROIContourSequence[0].ContourSequence[0].ContourData = [1.0] * 10
 
