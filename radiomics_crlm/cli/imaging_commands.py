@@ -1,4 +1,4 @@
-"""Commands that look at images: contact sheets, response between scans."""
+"""Commands that look at images: contact sheets, measurements, response between scans."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from radiomics_crlm.cli.study_commands import EXIT_PARTIAL, Jobs, Out, default_j
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command("view")(view)
+    app.command("measure")(measure)
     app.command("response")(response)
 
 
@@ -36,6 +37,32 @@ def view(
     screen.line(f"page:          {result.page}")
     if result.exclusions:
         screen.line(f"left out:      {len(result.exclusions)}; reasons in {out / 'exclusions.parquet'}")
+        raise typer.Exit(EXIT_PARTIAL)
+
+
+def measure(
+    cohort: Cohort,
+    out: Out,
+    ring: Annotated[float, typer.Option(help="Width of the peritumoural ring in mm.")] = 10.0,
+    rim: Annotated[float, typer.Option(help="Depth of the tumour rim in mm.")] = 5.0,
+    jobs: Jobs = default_jobs(),
+) -> None:
+    """Measure every lesion: distances to veins and surface, ring, core and rim; compare the masks with the chart."""
+    from radiomics_crlm.study.measure import measure_cohort
+
+    screen = Screen()
+    found = measure_cohort(cohort, out, ring_mm=ring, rim_mm=rim, jobs=jobs, progress=screen.progress)
+    screen.stop()
+    clipped = int(found.lesions["ring_too_clipped"].sum())
+    filled = int((found.rule_inputs["source"] == "masks").sum())
+    screen.line(f"lesions:       {len(found.lesions)}, {clipped} with too little ring left")
+    show_crosscheck(screen, out)
+    screen.line(f"rule inputs:   {filled} values that the chart lacks come from the masks")
+    screen.line(
+        f"tables:        {out / 'measurements.parquet'}, {out / 'rule_inputs.parquet'}, {out / 'rules.parquet'}"
+    )
+    if found.exclusions:
+        screen.line(f"left out:      {len(found.exclusions)}; reasons in {out / 'exclusions.parquet'}")
         raise typer.Exit(EXIT_PARTIAL)
 
 

@@ -27,6 +27,17 @@ MEASURED_INPUTS = CHART_ITEMS | {
     "flr_ml": "remnant_volume_ml",
     "sflr_pct": "sflr_pct",
 }
+
+_IN_PLACE = [
+    "portal_vein_mm",
+    "hepatic_vein_mm",
+    "surface_mm",
+    "ring_ml",
+    "ring_achieved",
+    "ring_too_clipped",
+    "core_ml",
+    "rim_ml",
+]
 _FACES = ndimage.generate_binary_structure(3, 1)
 
 
@@ -96,7 +107,9 @@ def measure_in_place(
                 "rim_ml": rim,
             }
         )
-    return pd.concat([table, pd.DataFrame(rows)], axis=1), _summary(lesions, anatomy, table, distances)
+    return pd.concat([table, pd.DataFrame(rows, columns=_IN_PLACE)], axis=1), _summary(
+        lesions, anatomy, table, distances
+    )
 
 
 def lesion_ring(lesions: Volume, label: int, anatomy: Mapping[str, np.ndarray], *, width_mm: float = RING_MM) -> Ring:

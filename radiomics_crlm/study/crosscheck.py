@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -32,17 +32,24 @@ def cross_check_cohort(measured: pd.DataFrame, charts: pd.DataFrame) -> pd.DataF
     charts
         Clinical table. ``assessed_at`` says to which moment number and size belong; without it the first scan counts.
     """
-    by_patient: dict[str, list[dict[str, Any]]] = {}
-    for scan_row in _records(measured):
-        by_patient.setdefault(scan_row["patient_id"], []).append(scan_row)
     rows = []
-    for chart in _records(charts):
-        scan = _scan_of(chart, by_patient.get(chart["patient_id"], []))
+    for chart, scan in scans_of_charts(measured, charts):
         place = {name: scan[name] for name in SCAN_KEY[1:]} if scan is not None else {}
         found = None if scan is None else measurement_of(scan)
         for row in cross_check(found, chart):
             rows.append({"patient_id": chart["patient_id"], **dict.fromkeys(SCAN_KEY[1:]), **place, **row})
     return pd.DataFrame(rows)
+
+
+def scans_of_charts(
+    measured: pd.DataFrame, charts: pd.DataFrame
+) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
+    """Each chart with the measured scan that it speaks of, or None."""
+    by_patient: dict[str, list[dict[str, Any]]] = {}
+    for scan in _records(measured):
+        by_patient.setdefault(scan["patient_id"], []).append(scan)
+    for chart in _records(charts):
+        yield chart, _scan_of(chart, by_patient.get(chart["patient_id"], []))
 
 
 def measurement_of(row: Mapping[str, Any]) -> ScanMeasurement:

@@ -19,6 +19,7 @@ from radiomics_crlm.phantom.cohort import simulate_cohort
 from radiomics_crlm.phantom.settings import SimulationConfig
 from radiomics_crlm.provenance.tables import read_table
 from radiomics_crlm.study.crosscheck import cross_check_cohort
+from radiomics_crlm.study.measure import measure_cohort
 from radiomics_crlm.study.response import courses_of, response_of_cohort
 from radiomics_crlm.study.view import view_cohort
 
@@ -171,6 +172,57 @@ def test_a_complete_response_has_to_be_said(tmp_path: Path) -> None:
     refused = response_of_cohort(cohort, tmp_path / "again", progress=quiet)
     assert [e.code for e in refused.exclusions] == ["empty_mask"]
     assert not len(refused.response)
+
+
+def test_measure_fills_gaps_of_the_chart_and_says_so(tmp_path: Path) -> None:
+    folder = tmp_path / "cohort"
+    folder.mkdir()
+    charts = "patient_id,n_liver_mets,largest_met_mm,bilobar\nA,3,,\nB,2,24,true\nC,,,\n"
+    write_cohort(
+        folder,
+        charts,
+        [
+            ("A", "baseline", 0, masked((12, LEFT), (7, RIGHT)), "lesion=2,3;liver=1,2,3;remnant=1"),
+            ("B", "baseline", 0, masked((12, LEFT), (7, RIGHT)), "lesion=2,3;liver=1,2,3"),
+        ],
+    )
+    out = tmp_path / "out"
+    assert run(["measure", str(folder), "--out", str(out), "--ring", "6", "--jobs", "1"]) == 0
+    lesions = read_table(out / "measurements.parquet", "measurements")
+    assert lesions["ring_mm"].tolist() == [6.0] * 4
+    assert lesions["surface_mm"].notna().all()
+    assert lesions["portal_vein_mm"].isna().all()
+    sources = read_table(out / "rule_inputs.parquet", "rule_inputs").set_index(["patient_id", "input"])
+    assert sources.loc[("A", "n_liver_mets"), "source"] == "chart"
+    assert sources.loc[("A", "n_liver_mets"), "value"] == 3
+    assert sources.loc[("A", "largest_met_mm"), "source"] == "masks"
+    assert sources.loc[("A", "largest_met_mm"), "value"] == pytest.approx(24, abs=2)
+    assert sources.loc[("A", "sflr_pct"), "source"] == "masks"
+    assert set(sources.loc["B"].loc[["n_liver_mets", "largest_met_mm", "bilobar"], "source"]) == {"chart"}
+    assert set(sources.loc["C", "source"]) == {"unknown"}
+    # A liver of 220 ml lies within what a chart may hold; one of 100 ml would not be filled in.
+    rules = read_table(out / "rules.parquet", "rules").set_index(["patient_id", "rule"])
+    burden = rules.loc[("A", "tbs2018")]
+    assert burden["score"] == pytest.approx(np.hypot(sources.loc[("A", "largest_met_mm"), "value"] / 10, 3))
+    assert "largest_met_mm" in burden["sources"]
+    assert "masks" in burden["sources"]
+    assert "masks" not in rules.loc[("B", "tbs2018"), "sources"]
+    checked = read_table(out / "crosscheck.parquet", "crosscheck").set_index(["patient_id", "item"])["verdict"]
+    assert checked[("A", "n_liver_mets")] == "disagree"
+    assert checked[("B", "largest_met_mm")] == "agree"
+    assert checked[("C", "n_liver_mets")] == "masks_missing"
+
+
+def test_what_a_chart_cannot_hold_is_not_filled_in(tmp_path: Path) -> None:
+    nothing = SCENE.volume(np.zeros(SCENE.shape, dtype=np.int16))
+    cohort = write_cohort(tmp_path, "patient_id\nA\n", [("A", "baseline", 0, nothing, "lesion=none")])
+    found = measure_cohort(cohort, tmp_path / "out", progress=quiet)
+    sources = found.rule_inputs.set_index("input")
+    assert sources.loc["n_liver_mets", "source"] == "unknown"
+    assert sources.loc["tumour_volume_ml", "value"] == 0.0
+    assert not len(found.lesions)
+    with pytest.raises(ConfigError, match="ring and rim must be positive"):
+        measure_cohort(cohort, tmp_path / "out", ring_mm=0, progress=quiet)
 
 
 def test_deltas_of_features(tmp_path: Path) -> None:
