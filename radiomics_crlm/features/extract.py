@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import radiomics
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 from radiomics import imageoperations
 from radiomics.featureextractor import RadiomicsFeatureExtractor
 from scipy import ndimage

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 from radiomics.featureextractor import RadiomicsFeatureExtractor
 
 from radiomics_crlm.features.extract import _quiet_engine, extract_scan, feature_names
