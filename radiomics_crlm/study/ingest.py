@@ -36,6 +36,7 @@ class ScanRow:
     study_day: int | None = None
     root: Path | None = None
     series: str = ""
+    contrast_delay_s: float | None = None
 
     @property
     def case(self) -> str:
@@ -159,7 +160,7 @@ def ingest_rows(
 def manifest_rows(imaging: pd.DataFrame, root: Path) -> Iterator[ScanRow]:
     """Rows of a clean imaging manifest whose paths are relative to ``root``."""
     for row in imaging.to_dict("records"):
-        day, series = row.get("study_day"), row.get("series")
+        day, series, delay = row.get("study_day"), row.get("series"), row.get("contrast_delay_s")
         yield ScanRow(
             row["patient_id"],
             row["timepoint"],
@@ -171,6 +172,7 @@ def manifest_rows(imaging: pd.DataFrame, root: Path) -> Iterator[ScanRow]:
             None if pd.isna(day) else int(day),
             root,
             "" if pd.isna(series) else str(series),
+            None if pd.isna(delay) else float(delay),
         )
 
 
@@ -198,7 +200,8 @@ def _ingest_scan(row: ScanRow, image: Volume, out: Path, done: _Written) -> None
             "mask_roles": roles,
             "study_day": row.study_day,
         }
-        if image.source is not None:
+        entry["contrast_delay_s"] = row.contrast_delay_s
+        if row.contrast_delay_s is None and image.source is not None:
             entry["contrast_delay_s"] = image.source.contrast_delay_s
         done.manifest.append({**row.key, **entry})
         done.days.append(image.source.day if image.source is not None else None)

@@ -272,6 +272,21 @@ def test_a_scan_that_cannot_be_read_is_an_exclusion_on_the_page(
     assert sorted(excluded["code"]) == ["no_lesion_label", "unreadable_image"]
 
 
+def test_the_contrast_delay_of_the_manifest_survives_ingest_and_is_graded(tmp_path: Path) -> None:
+    folder = tmp_path / "cohort"
+    folder.mkdir()
+    roles = "lesion=2;liver=1,2"
+    scans = [("A", "baseline", 0, masked((12, LEFT)), roles), ("A", "restaging", 60, masked((9, LEFT)), roles)]
+    write_cohort(folder, "patient_id\nA\n", scans)
+    table = pd.read_csv(folder / "imaging.csv").assign(contrast_delay_s=[70.0, 30.0])
+    table.to_csv(folder / "imaging.csv", index=False)
+    assert run(["ingest", str(folder), "--out", str(tmp_path / "in")]) == 0
+    found = view_cohort(tmp_path / "in", tmp_path / "view", progress=quiet).quality
+    phase = found[found["check"] == "phase"].set_index("timepoint")
+    assert phase["verdict"].to_dict() == {"baseline": "pass", "restaging": "fail"}
+    assert phase.loc["restaging", "reason"] == "delay 30 s"
+
+
 def test_unusable_cohorts_are_refused(tmp_path: Path) -> None:
     (tmp_path / "clinical.csv").write_text("patient_id\nA\n")
     for call in (view_cohort, response_of_cohort):
