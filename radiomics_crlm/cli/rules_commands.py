@@ -29,12 +29,15 @@ def run_rules(
     out: Annotated[Path, typer.Option("--out", help="Folder for the result tables.")],
     rule: Annotated[list[str] | None, typer.Option("--rule", help="Rule id; repeat for several. Default: all.")] = None,
     layout: Annotated[str, typer.Option(help="auto (by the header), canonical, or tcia-crlm.")] = "auto",
+    masks: Annotated[Path | None, typer.Option(help="Folder of 'crlm measure': fills gaps of the chart.")] = None,
 ) -> None:
     """Evaluate the rules for every patient: a long table (patient x rule) and a wide one (patient)."""
     from radiomics_crlm.study.rules import check_layout, rules_of_cohort
 
     screen = Screen()
-    result = rules_of_cohort(cohort, out, rules=rule, layout=check_layout(layout), progress=screen.progress)
+    result = rules_of_cohort(
+        cohort, out, rules=rule, layout=check_layout(layout), masks=masks, progress=screen.progress
+    )
     screen.stop()
     screen.table(
         f"rules of {result.patients} patients",
@@ -90,6 +93,7 @@ def show(
     cohort: Annotated[Path, typer.Option("--cohort", help="Cohort folder, or a clinical table.")],
     html: Annotated[Path | None, typer.Option("--html", help="Write the sheet as a page, too.")] = None,
     layout: Annotated[str, typer.Option(help="auto (by the header), canonical, or tcia-crlm.")] = "auto",
+    masks: Annotated[Path | None, typer.Option(help="Folder of 'crlm measure': fills gaps of the chart.")] = None,
 ) -> None:
     """Show what every rule says about one patient, what is missing, and where definitions disagree."""
     from radiomics_crlm.provenance.files import write_text
@@ -97,7 +101,7 @@ def show(
     from radiomics_crlm.study.rules import check_layout, patient_row
 
     screen = Screen()
-    row, origins = patient_row(cohort, patient, check_layout(layout))
+    row, origins = patient_row(cohort, patient, check_layout(layout), masks=masks)
     sheet = build_sheet(row, origins)
     screen.line(sheet_text(sheet).rstrip("\n"))
     if html is not None:

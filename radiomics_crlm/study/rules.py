@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -20,7 +20,7 @@ from radiomics_crlm.cohort.tcia import find_tcia_clinical, is_tcia_clinical, rea
 from radiomics_crlm.config import CohortNotes, load_config
 from radiomics_crlm.errors import ConfigError, InputError
 from radiomics_crlm.provenance.files import write_text
-from radiomics_crlm.provenance.tables import TableWriter, read_raw, write_table
+from radiomics_crlm.provenance.tables import TableWriter, read_raw, read_table, write_table
 from radiomics_crlm.study.prepare import Progress
 
 Layout = Literal["auto", "canonical", "tcia-crlm"]
@@ -82,15 +82,49 @@ def read_rules_input(source: Path, layout: Layout = "auto") -> CleanRows:
     return clean_clinical(raw, ignore=notes.ignore_columns, notes=notes, keep_bad_cells=True)
 
 
-def patient_row(source: Path, patient: str, layout: Layout = "auto") -> tuple[dict[str, Any], dict[str, str]]:
-    """Inputs of one patient and where they come from, if not from the chart.
+def with_masks(rows: CleanRows, masks: Path | None) -> CleanRows:
+    """Clinical rows with their gaps filled from masks; a value of the chart is never replaced.
+
+    Parameters
+    ----------
+    rows
+        Clinical rows.
+    masks
+        Folder that ``crlm measure`` wrote (``rule_inputs.parquet``), or None for none.
+
+    Raises
+    ------
+    InputError
+        If the table is absent or breaks its schema.
+    """
+    if masks is None:
+        return rows
+    found = read_table(masks / "rule_inputs.parquet", "rule_inputs")
+    found = found[(found["source"] == "masks") & found["value"].notna()]
+    table, origins = rows.table.copy(), rows.origins.reindex(rows.table.index).copy()
+    for name, part in found.groupby("input"):
+        column = str(name)
+        values = part.set_index("patient_id")["value"].reindex(table["patient_id"]).to_numpy(dtype=float)
+        cells = table[column] if column in table else pd.Series(np.nan, index=table.index)
+        gap = cells.isna().to_numpy() & ~np.isnan(values)
+        if gap.any():
+            table[column] = cells.astype(object).where(~gap, pd.Series(values, index=table.index, dtype=object))
+            before = origins[column] if column in origins else pd.Series(np.nan, index=table.index).astype("str")
+            origins[column] = before.mask(gap, "masks")
+    return replace(rows, table=table, origins=origins)
+
+
+def patient_row(
+    source: Path, patient: str, layout: Layout = "auto", *, masks: Path | None = None
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Inputs of one patient and where they come from, if not from the chart (``masks`` as in :func:`with_masks`).
 
     Raises
     ------
     InputError
         If the table is unusable as a whole, or has no such patient.
     """
-    rows = read_rules_input(source, layout)
+    rows = with_masks(read_rules_input(source, layout), masks)
     found = np.flatnonzero((rows.table["patient_id"] == patient).to_numpy(dtype=bool))
     if not len(found):
         left_out = next((e for e in rows.exclusions if e.patient_id == patient), None)
@@ -106,9 +140,15 @@ def patient_row(source: Path, patient: str, layout: Layout = "auto") -> tuple[di
 
 
 def rules_of_cohort(
-    source: Path, out: Path, *, rules: Sequence[str] | None, layout: Layout = "auto", progress: Progress
+    source: Path,
+    out: Path,
+    *,
+    rules: Sequence[str] | None,
+    layout: Layout = "auto",
+    masks: Path | None = None,
+    progress: Progress,
 ) -> RulesSummary:
-    """Evaluate rules for a clinical table and write the results to ``out``.
+    """Evaluate rules for a clinical table and write the results to ``out`` (``masks`` as in :func:`with_masks`).
 
     Writes ``rules.parquet`` (one row per patient and rule), ``rules_wide.parquet`` and ``.csv`` (one row per patient),
     ``rules.csv`` for tables that a person may read, ``warnings.csv`` (what each warning means), the exclusions, and
@@ -121,7 +161,7 @@ def rules_of_cohort(
     InputError
         If the table is unusable as a whole.
     """
-    rows = read_rules_input(source, layout)
+    rows = with_masks(read_rules_input(source, layout), masks)
     blocks = rule_engine.evaluate_blocks(rows.table, rules or None, sources=rows.origins)
     statuses, warned = _write_blocks(blocks, rows.table, out, progress)
     write_table(exclusion_table(rows.exclusions), out / "exclusions.parquet", "exclusions")

@@ -1,21 +1,17 @@
-"""Single stages on their own: extract, rules. Each writes its tables and its exclusions."""
+"""The extraction of features on its own: its tables and its exclusions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from radiomics_crlm import clinical as rule_engine
-from radiomics_crlm.cohort.clinical import clean_clinical, clean_imaging, find_table, read_cohort_folder
+from radiomics_crlm.cohort.clinical import clean_imaging, find_table
 from radiomics_crlm.cohort.exclusions import Exclusion, exclusion_table
 from radiomics_crlm.errors import ConfigError
 from radiomics_crlm.features.aggregate import aggregate_patients
 from radiomics_crlm.features.batch import ExtractionResult, extract_cohort
 from radiomics_crlm.features.profiles import load_profiles
-from radiomics_crlm.provenance.files import write_text
 from radiomics_crlm.provenance.tables import read_raw, write_table
 from radiomics_crlm.study.prepare import Progress, extraction_exclusions
 
@@ -61,33 +57,3 @@ def write_extraction(result: ExtractionResult, out: Path) -> pd.DataFrame:
     write_table(result.features_lesion, out / "features_lesion.parquet", "features_lesion")
     write_table(result.quality, out / "quality.parquet", "quality")
     return write_table(patient, out / "features_patient.parquet", "features_patient")
-
-
-@dataclass(frozen=True)
-class RulesResult:
-    """Rule results of a cohort and the patients whose rows could not be used."""
-
-    table: pd.DataFrame
-    exclusions: tuple[Exclusion, ...]
-
-
-def rules_of_cohort(cohort: Path, out: Path, *, rules: Sequence[str] | None) -> RulesResult:
-    """Evaluate rules for a clinical table and write ``rules.parquet``, ``rules.csv`` and the exclusions.
-
-    Raises
-    ------
-    ConfigError
-        For an unknown rule.
-    InputError
-        If the table is unusable as a whole.
-    """
-    if cohort.is_dir():
-        found = read_cohort_folder(cohort)
-        clinical, exclusions = found.clinical, tuple(e for e in found.exclusions if e.timepoint is None)
-    else:
-        rows = clean_clinical(read_raw(cohort, what="clinical table"))
-        clinical, exclusions = rows.table, rows.exclusions
-    table = write_table(rule_engine.evaluate_table(clinical, rules or None), out / "rules.parquet", "rules")
-    write_text(out / "rules.csv", table.to_csv(index=False, lineterminator="\n"))
-    write_table(exclusion_table(exclusions), out / "exclusions.parquet", "exclusions")
-    return RulesResult(table, exclusions)

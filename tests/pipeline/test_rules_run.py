@@ -12,9 +12,9 @@ from radiomics_crlm import clinical
 from radiomics_crlm.cli.app import run
 from radiomics_crlm.clinical.table import default_rules
 from radiomics_crlm.errors import InputError
-from radiomics_crlm.provenance.tables import TableWriter, read_table
+from radiomics_crlm.provenance.tables import TableWriter, read_table, write_table
 from radiomics_crlm.study import rules as stage
-from radiomics_crlm.study.rules import compare_fong, read_rules_input, rules_of_cohort
+from radiomics_crlm.study.rules import compare_fong, patient_row, read_rules_input, rules_of_cohort
 
 RAW = """patient_id,assessed_at,CEA,largest_met_cm,n_liver_mets,node_positive_primary,dfi_months,fong_score_reported
 A,baseline,5,4.5,2,true,3,3
@@ -198,3 +198,21 @@ def test_bounds_of_the_public_cohort_against_an_independent_sum(shared_data: Pat
     lower, upper = got["lower"].fillna(got["computed"]), got["upper"].fillna(got["computed"])
     pd.testing.assert_series_equal(lower, items.fillna(0).sum(axis=1).loc[got.index], check_names=False)
     pd.testing.assert_series_equal(upper, items.fillna(1).sum(axis=1).loc[got.index], check_names=False)
+
+
+def test_masks_fill_gaps_of_the_chart_and_nothing_else(cohort: Path, tmp_path: Path) -> None:
+    rows = [("A", "n_liver_mets", "masks", 9.0), ("A", "tlv_ml", "masks", 1500.0), ("C", "sflr_pct", "unknown", None)]
+    table = pd.DataFrame(rows, columns=["patient_id", "input", "source", "value"]).assign(timepoint="baseline")
+    write_table(table, tmp_path / "m" / "rule_inputs.parquet", "rule_inputs")
+    out = tmp_path / "o"
+    rules_of_cohort(cohort, out, rules=["fong_crs", "sflr"], masks=tmp_path / "m", progress=_silent)
+    got = read_table(out / "rules.parquet", "rules").set_index(["patient_id", "rule"])
+    assert got.loc[("A", "fong_crs"), "score"] == 3
+    assert got.loc[("A", "fong_crs"), "sources"] == "chart;chart_converted_from_cm(largest_met_mm)"
+    assert got.loc[("A", "sflr"), "sources"] == "masks(tlv_ml)"
+    assert got.loc[("A", "sflr"), "missing"] == "flr_ml;tumour_volume_ml"
+    assert pd.isna(got.loc[("C", "sflr"), "sources"])
+    row, origins = patient_row(cohort, "A", masks=tmp_path / "m")
+    assert (row["tlv_ml"], origins["tlv_ml"], row["n_liver_mets"]) == (1500.0, "masks", 2)
+    with pytest.raises(InputError, match="is missing"):
+        rules_of_cohort(cohort, out, rules=None, masks=tmp_path, progress=_silent)
