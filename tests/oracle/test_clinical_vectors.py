@@ -53,12 +53,73 @@ def test_each_key_that_differs_is_reported(tmp_path: Path) -> None:
         ("absent", "rule_id"),
     ]
     assert report.disagreements[0].got == 1
+    assert [found.expected for found in report.disagreements] == [
+        2,
+        "moderate",
+        1,
+        ["CEIOUS_DURING_SURGERY"],
+        "no_such_rule",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("expected", "agrees"),
+    [
+        ({"bounds": [2, 3]}, True),
+        ({"bounds": [2.00005, 3]}, True),
+        ({"bounds": [2]}, False),
+        ({"bounds": [2, 3, 4]}, False),
+        ({"bounds": [2, 4]}, False),
+        ({"bounds": 2}, False),
+        ({"bounds": {"lower": 2}}, False),
+        ({"missing": "largest_met_mm"}, False),
+        ({"status": ["not_assessable"]}, False),
+        ({"status": 1}, False),
+        ({"score": 2}, False),
+    ],
+)
+def test_lists_agree_entry_by_entry_and_types_must_fit(tmp_path: Path, expected: object, agrees: bool) -> None:
+    inputs = {"ras_status": "mutant", "node_positive_primary": True}
+    report = clinical.check_vectors(write(tmp_path / "e.csv", [("a", "mcs2019", inputs, expected)]))
+    assert report.agreeing == int(agrees)
+
+
+@pytest.mark.parametrize(
+    ("statements", "agrees"),
+    [
+        ({"ras": "adverse_prognosis;anti_egfr_resistance", "cea": "prognostic_only"}, True),
+        ({"ras": "adverse_prognosis;anti_egfr_resistance"}, False),
+        ({"ras": "adverse_prognosis;anti_egfr_resistance", "cea": "none"}, False),
+        (["ras", "cea"], False),
+        ("ras", False),
+    ],
+)
+def test_mappings_agree_key_by_key(tmp_path: Path, statements: object, agrees: bool) -> None:
+    inputs = {"ras_status": "mutant", "cea_ng_ml": 5}
+    rows = [("a", "biomarker_interpretation", inputs, {"statements": statements})]
+    assert clinical.check_vectors(write(tmp_path / "e.csv", rows)).agreeing == int(agrees)
+
+
+@pytest.mark.parametrize(("value", "tolerance", "agrees"), [(3.5, "0.5", True), (3.51, "0.5", False), (3, "0", True)])
+def test_a_number_on_the_tolerance_agrees(tmp_path: Path, value: float, tolerance: str, agrees: bool) -> None:
+    path = tmp_path / "e.csv"
+    with path.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["vector_id", "rule_id", "inputs", "expected", "tolerance", "note"])
+        inputs = {"n_liver_mets": 3, "largest_met_mm": 0}
+        writer.writerow(["ü", "tbs2018", json.dumps(inputs), json.dumps({"score": value}), tolerance, "a\r\nb"])
+    report = clinical.check_vectors(path)
+    assert (report.total, report.agreeing) == (1, int(agrees))
+    assert all(found.vector_id == "ü" for found in report.disagreements)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("vector_id,rule_id\na,b\n", "columns are absent.*no inputs, expected, tolerance"),
+        (
+            "vector_id,rule_id\na,b\n",
+            "^columns are absent from the worked examples; got no inputs, expected, tolerance",
+        ),
         (
             "vector_id,rule_id,inputs,expected,tolerance\na,mcs2019,{,{},1e-4\n",
             "row 1: a worked example is not readable",

@@ -9,7 +9,7 @@ import pytest
 
 from radiomics_crlm import clinical
 from radiomics_crlm.cli.app import run
-from radiomics_crlm.clinical.explain import pages, sections
+from radiomics_crlm.clinical.explain import _escaped, pages, sections
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -60,3 +60,11 @@ def test_show_writes_a_page_and_refuses_an_unknown_patient(tmp_path: Path, capsy
     assert "<h1>Patient EX-A</h1>" in page.read_text(encoding="utf-8")
     assert run(["rules", "show", "EX-Z", "--cohort", str(DOCS / "examples")]) == 3
     assert "no usable row of that patient" in " ".join(capsys.readouterr().err.split())
+
+
+def test_running_text_is_marked_and_signs_of_markdown_are_escaped() -> None:
+    assert {part.heading for rule in clinical.rule_ids() for part in sections(rule) if part.items is False} == {
+        "Definition", "Optional", "Range", "When something is unknown", "Known at the earliest", "Informs on", "Notes",
+    }  # fmt: skip
+    assert [part.heading for part in sections("makuuchi")][:2] == ["Definition", "Optional"]
+    assert _escaped(r"a\b *c* <d> [e]") == r"a\\b \*c\* \<d\> \[e]"
