@@ -15,7 +15,9 @@ import yaml
 from radiomics_crlm import clinical
 from radiomics_crlm.clinical.catalogue import rules
 from radiomics_crlm.clinical.classes import _THROUGH_BOUNDS, first_rows, reading
+from radiomics_crlm.clinical.facts import RefusedInputError
 from radiomics_crlm.clinical.plausibility import warning_texts
+from radiomics_crlm.clinical.result import RuleResult
 from radiomics_crlm.clinical.table import BLOCK, COLUMNS, _shown, default_rules, wide_fields
 from radiomics_crlm.clinical.vocabulary import vocabulary
 from radiomics_crlm.cohort.units import NEGATIVE
@@ -338,3 +340,31 @@ def test_permuting_rules_or_patients_changes_nothing_else() -> None:
     for order in itertools.islice(itertools.permutations(names), 3):
         got = clinical.evaluate_table(table.iloc[::-1], list(order)).set_index(["patient_id", "rule"]).sort_index()
         pd.testing.assert_frame_equal(got, base)
+
+
+@pytest.mark.parametrize(
+    ("rule", "fields"),
+    [
+        ("fong_crs", ("status", "score", "group", "lower", "upper")),
+        ("imai2016", ("status", "score", "value", "group", "lower", "upper")),
+        ("tbs2018", ("status", "score", "group", "lower", "upper")),
+        ("sflr", ("status", "value", "group")),
+    ],
+)
+def test_the_fields_of_a_rule_in_the_wide_table(rule: str, fields: tuple[str, ...]) -> None:
+    assert wide_fields(rules()[rule]) == fields
+    block = next(iter(clinical.evaluate_blocks(pd.DataFrame({"patient_id": ["a"]}), [rule]))).wide()
+    assert list(block.columns) == ["patient_id", "assessed_at", *(f"{rule}__{field}" for field in fields)]
+
+
+@pytest.mark.parametrize("number", [float("inf"), -float("inf"), 1e6])
+def test_a_number_column_refuses_infinity_and_its_range_alone(number: float) -> None:
+    table = pd.DataFrame({"patient_id": ["a", "b", "c"], "cea_ng_ml": [number, 5.0, np.nan]})
+    got = clinical.evaluate_table(table, ["konopke2009"])
+    assert got["status"].tolist() == ["invalid", "not_assessable", "not_assessable"]
+    assert got["reason"].iloc[0] == "cea_ng_ml must be a number from 0 to 100000 ng/mL"
+
+
+def test_tuples_of_a_result_become_lists_and_refusals_keep_their_text() -> None:
+    assert RuleResult("ok", extra={"options": ("A", "B")}).as_dict()["options"] == ["A", "B"]
+    assert str(RefusedInputError("why")) == "why"

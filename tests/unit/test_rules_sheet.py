@@ -144,3 +144,22 @@ def test_unknown_in_any_disguise_is_no_input(null: object) -> None:
     sheet = build_sheet({"patient_id": "P1", "cea_ng_ml": null})
     assert sheet["inputs"] == []
     assert sheet["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "inputs", "index", "missing"),
+    [
+        ("resect_seed004", {}, 1, ("sflr_pct", "flr_ml", "weight_kg")),
+        ("resect_seed004", {"sflr_pct": 30}, 1, ()),
+        ("resect_rees2008", {}, 0, ("r0_achievable",)),
+        ("resect_rees2008", {"sflr_pct": 30}, 1, ()),
+        ("resect_phelip2016", {"n_liver_mets": 9}, 0, ("n_segments_involved",)),
+        ("ninomiya_nac", {"n_liver_mets": 2}, 0, ("dfi_months",)),
+        ("transmet2024", {}, 8, ("cea_ng_ml",)),
+        ("resect_ekberg1986", {"n_liver_mets": 9}, 0, ()),
+    ],
+)
+def test_an_open_item_names_the_inputs_it_waits_for(
+    rule: str, inputs: dict[str, object], index: int, missing: tuple[str, ...]
+) -> None:
+    assert components(rule, inputs)[index].missing == missing
