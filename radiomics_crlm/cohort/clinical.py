@@ -31,6 +31,7 @@ class Cohort:
     """Clean rows of a cohort and the account of those left out.
 
     ``patients_in`` counts the distinct patient keys that came in (a row without a key counts as one patient).
+    ``origins`` has the rows of ``clinical`` and says how inputs were converted at the door.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Cohort:
     root: Path | None = None
     features_patient: pd.DataFrame | None = None
     simulated: bool = False
+    origins: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,7 @@ def read_cohort_folder(root: Path) -> Cohort:
         imaging=imaging,
         root=root,
         simulated=(root / "truth.json").is_file(),
+        origins=rows.origins,
     )
 
 

@@ -57,6 +57,7 @@ def read_tcia_clinical(data: Path, *, radiomics: bool = False) -> Cohort:
     layout = _layout()
     rows = read_tcia_table(find_tcia_clinical(data))
     exclusions, clinical, features = rows.exclusions, rows.table, None
+    origins = rows.origins
     if radiomics:
         features = read_radmlbench(data)
         joined = clinical["patient_id"].isin(features["patient_id"])
@@ -69,7 +70,7 @@ def read_tcia_clinical(data: Path, *, radiomics: bool = False) -> Cohort:
             raise InputError(
                 "the radiomics table holds patients that the clinical table lacks", got=f"{len(unknown)} unknown keys"
             )
-        clinical = clinical[joined].reset_index(drop=True)
+        clinical, origins = clinical[joined].reset_index(drop=True), origins[joined].reset_index(drop=True)
     return Cohort(
         name=layout["name"],
         clinical=clinical,
@@ -77,6 +78,7 @@ def read_tcia_clinical(data: Path, *, radiomics: bool = False) -> Cohort:
         exclusions=exclusions,
         notes=CohortNotes(name=layout["name"], citation=layout["citation"], available_at=layout["available_at"]),
         features_patient=features,
+        origins=origins,
     )
 
 

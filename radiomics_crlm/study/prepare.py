@@ -123,7 +123,7 @@ def prepare(experiment: ExperimentConfig, *, data: Path | None, out: Path, jobs:
         extraction, features = extract_features(cohort, profiles=profiles, jobs=jobs, progress=progress)
         exclusions += extraction_exclusions(extraction.exclusions)
     progress("rules", 0, 1)
-    rules = rule_engine.evaluate_table(cohort.clinical, experiment.rules)
+    rules = rule_engine.evaluate_table(cohort.clinical, experiment.rules, sources=cohort.origins)
     progress("rules", 1, 1)
     outcomes = {}
     for name, endpoint in endpoints.items():
