@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from radiomics_crlm import clinical
+from radiomics_crlm.clinical.vectors import _agrees
 from radiomics_crlm.errors import InputError
 
 
@@ -133,3 +134,8 @@ def test_an_unreadable_file_is_refused(tmp_path: Path, text: str, message: str) 
     path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=message):
         clinical.check_vectors(path)
+
+
+def test_numbers_inside_mappings_have_the_tolerance_too() -> None:
+    assert _agrees({"a": [1.0]}, {"a": [1.05]}, 0.1)
+    assert not _agrees({"a": [1.0]}, {"a": [1.2]}, 0.1)

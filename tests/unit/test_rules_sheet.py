@@ -155,6 +155,7 @@ def test_unknown_in_any_disguise_is_no_input(null: object) -> None:
         ("resect_rees2008", {"sflr_pct": 30}, 1, ()),
         ("resect_phelip2016", {"n_liver_mets": 9}, 0, ("n_segments_involved",)),
         ("ninomiya_nac", {"n_liver_mets": 2}, 0, ("dfi_months",)),
+        ("sugiyama2022", {"n_liver_mets": 2}, 0, ("primary_site",)),
         ("transmet2024", {}, 8, ("cea_ng_ml",)),
         ("resect_ekberg1986", {"n_liver_mets": 9}, 0, ()),
     ],
