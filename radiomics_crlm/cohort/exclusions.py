@@ -24,8 +24,16 @@ class Exclusion:
 
 
 def exclusion_table(exclusions: Iterable[Exclusion]) -> pd.DataFrame:
-    """Table of exclusions in the schema ``exclusions``, one row per exclusion."""
-    rows = [[getattr(e, c) for c in COLUMNS] for e in exclusions]
+    """Table of exclusions in the schema ``exclusions``.
+
+    Two scans of one time point, or two masks of one scan, may fail alike: that is one row with both reasons.
+    """
+    reasons: dict[tuple[str | None, ...], list[str]] = {}
+    for e in exclusions:
+        texts = reasons.setdefault(tuple(getattr(e, c) for c in COLUMNS[:-1]), [])
+        if e.reason not in texts:
+            texts.append(e.reason)
+    rows = [[*key, "; ".join(texts)] for key, texts in reasons.items()]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype("str").where(lambda t: t.ne("None"))
 
 

@@ -221,3 +221,13 @@ def test_results_are_not_overwritten(tmp_path, capsys):
     assert "the out folder is not empty" in capsys.readouterr().err
     assert run(["demo", "--out", str(tmp_path / "out")]) == 2
     assert (tmp_path / "out" / "mine.txt").read_text() == "precious"
+
+
+def test_ingest_names_a_damaged_image_once_per_time_point(cohort, tmp_path):
+    """An image with two masks fails twice for the same reason: that is one excluded scan."""
+    image = files_of(cohort, 0)[0]
+    image.write_bytes(image.read_bytes()[:3000])
+    assert run(["ingest", str(cohort), "--out", str(tmp_path / "out")]) == 4
+    exclusions = read_table(tmp_path / "out" / "exclusions.parquet", "exclusions")
+    assert exclusions["code"].tolist() == ["unreadable_image"]
+    assert read_table(tmp_path / "out" / "lesions.parquet", "lesions")["patient_id"].nunique() == 2

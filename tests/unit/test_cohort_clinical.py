@@ -129,6 +129,14 @@ def test_exclusions_fit_their_schema():
     assert check_table(exclusion_table([]), "exclusions").empty
 
 
+def test_scans_that_fail_alike_are_one_row_with_both_reasons():
+    twice = [Exclusion("A", "ingest", "x", text, timepoint="baseline") for text in ("CT", "MR", "CT")]
+    table = check_table(
+        exclusion_table([*twice, Exclusion("A", "ingest", "x", "CT", timepoint="restaging")]), "exclusions"
+    )
+    assert table["reason"].tolist() == ["CT; MR", "CT"]
+
+
 def test_population_table():
     clinical = clean_clinical(
         rows(
