@@ -368,3 +368,14 @@ def test_a_number_column_refuses_infinity_and_its_range_alone(number: float) -> 
 def test_tuples_of_a_result_become_lists_and_refusals_keep_their_text() -> None:
     assert RuleResult("ok", extra={"options": ("A", "B")}).as_dict()["options"] == ["A", "B"]
     assert str(RefusedInputError("why")) == "why"
+
+
+def test_masks_of_one_patient_are_not_those_of_another() -> None:
+    table = pd.DataFrame({"patient_id": ["a", "b"], "n_liver_mets": [12, 12]})
+    sources = pd.DataFrame({"n_liver_mets": ["masks", None]})
+    got = clinical.evaluate_table(table, ["resect_allard2017"], sources=sources)
+    assert got["sources"].tolist() == ["masks(n_liver_mets)", "chart"]
+
+
+def test_no_rules_give_no_rows() -> None:
+    assert clinical.evaluate_table(pd.DataFrame({"patient_id": ["a", "b"]}), []).empty
