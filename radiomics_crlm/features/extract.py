@@ -8,13 +8,11 @@ nearest-neighbour interpolation differently. See `_resample` for how the part of
 
 from __future__ import annotations
 
-import functools
-import itertools
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib import metadata
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,14 +23,39 @@ from radiomics import imageoperations
 from radiomics.featureextractor import RadiomicsFeatureExtractor
 from scipy import ndimage
 
-from radiomics_crlm.errors import ConfigError
-from radiomics_crlm.features.profiles import Profile, engine_image_types, engine_settings, settings_hash
+from radiomics_crlm.features.parts import (
+    SHAPE,
+    Region,
+    RegionFeatures,
+    assemble,
+    assemble_regions,
+    concluded,
+    engine,
+    feature_names,
+    part_features,
+    part_hashes,
+    part_names,
+)
+from radiomics_crlm.features.profiles import Profile, engine_image_types, engine_settings
 from radiomics_crlm.imaging.normalise import correct_bias, scale_to_tissue
 from radiomics_crlm.imaging.regions import as_label_mask
 from radiomics_crlm.imaging.volume import Volume, check_same_geometry, to_itk
 
-PREFIX = "lesion__"
-SHAPE_PREFIX = "original_shape_"
+__all__ = [
+    "PreparedScan",
+    "Region",
+    "RegionFeatures",
+    "assemble",
+    "assemble_regions",
+    "c_extensions",
+    "engine",
+    "extract_scan",
+    "feature_names",
+    "part_features",
+    "part_hashes",
+    "part_names",
+]
+
 # The influence of a voxel on cubic B-spline coefficients falls by 0.27 per voxel: below double precision after 28, and
 # what rounding keeps of it dies out over the voxels after that.
 _CROP_MARGIN = 48
@@ -52,53 +75,10 @@ _ENGINE_ERRORS = (
 )
 
 
-@functools.cache
-def engine() -> str:
-    """Name and version of the installed pyradiomics distribution, e.g. ``pyradiomics-bhklab 3.1.4``.
-
-    Raises
-    ------
-    ConfigError
-        If no known distribution owns the package ``radiomics``.
-    """
-    for name in ("pyradiomics-bhklab", "pyradiomics"):
-        try:
-            return f"{name} {metadata.version(name)}"
-        except metadata.PackageNotFoundError:
-            continue
-    raise ConfigError("no known distribution of pyradiomics is installed", remedy="reinstall the package")
-
-
 def c_extensions() -> bool:
     """Whether the matrices and meshes are computed by the compiled extensions."""
     modules = (radiomics.cMatrices, radiomics.cShape)
     return all(not str(getattr(m, "__file__", ".py")).endswith(".py") for m in modules)
-
-
-def feature_names(profile: Profile) -> list[str]:
-    """Feature columns of a profile, in order: shape, then class by class for the original and each filtered image.
-
-    Examples
-    --------
-    >>> from radiomics_crlm.features.profiles import load_profiles
-    >>> names = feature_names(load_profiles().profiles["ct-portal-venous-native"])
-    >>> len(names), "lesion__original_firstorder_Mean" in names
-    (107, True)
-    """
-    images = ["original"] if profile.original else []
-    images += [f"log-sigma-{str(float(s)).replace('.', '-')}-mm-3D" for s in profile.log_sigma_mm or ()]
-    if profile.wavelet:
-        images += ["wavelet-" + "".join(p) for p in itertools.product("LH", repeat=3)]
-    names = _class_features("shape") if "shape" in profile.feature_classes else []
-    columns = [SHAPE_PREFIX + name for name in names]
-    for image, kind in itertools.product(images, (c for c in profile.feature_classes if c != "shape")):
-        columns += [f"{image}_{kind}_{name}" for name in _class_features(kind)]
-    return [PREFIX + c for c in columns]
-
-
-def _class_features(kind: str) -> list[str]:
-    """Names of the features of a class that are not deprecated."""
-    return sorted(n for n, gone in radiomics.getFeatureClasses()[kind].getFeatureNames().items() if not gone)
 
 
 def extract_scan(
@@ -128,9 +108,11 @@ def extract_scan(
         ``lesion, status, reason, flags, profile, settings_hash, engine`` and the columns of `feature_names`.
         ``status`` is ``failed`` with a reason (``one_voxel``, ``too_few_voxels``, ``too_thin``, ``engine_refused``,
         ``no_values``), and all features null, where a lesion cannot be measured. Flags, separated by ``;``:
-        ``shape_3d_undefined`` (one voxel thick before or after resampling, so that the 3-D shape features are null),
-        ``nan:NAME`` and ``missing:IMAGE`` (the engine gave no finite value), ``flat`` (one grey level: texture
-        features are the engine's conventional constants).
+        ``touches_border`` (the lesion reaches the border of the image and may go on beyond it), ``several_parts``
+        (more than one 26-connected component), ``shape_3d_undefined`` (one voxel thick before or after resampling, so
+        that the 3-D shape features are null), ``nan:NAME`` and ``missing:IMAGE`` (the engine gave no finite value),
+        ``flat`` (one grey level) and ``few_levels:IMAGE`` (not flat, but a single grey level after binning): texture
+        features are the engine's conventional constants there.
 
     Raises
     ------
@@ -138,19 +120,104 @@ def extract_scan(
         If image and mask do not fit, the mask is empty or not integer, or the reference tissue is not there
         (``no_reference_tissue``, ``dark_reference_tissue``).
     """
-    lesion_mask, _ = check_same_geometry(image, as_label_mask(lesion_mask, case=case), case=case)
-    image = _prepared(image, lesion_mask.array > 0, profile, anatomy or {}, case)
-    names = feature_names(profile)
-    rows = []
-    with _quiet_engine():
-        scan = _Scan(image, lesion_mask, profile)
-        for label, box in enumerate(ndimage.find_objects(lesion_mask.array), start=1):
-            if box is not None:
-                rows.append({"lesion": label, **scan.lesion(label, box, names)})
-    table = pd.DataFrame(rows)
-    fixed = {"profile": profile.name, "settings_hash": settings_hash(profile, engine()), "engine": engine()}
-    columns = ["lesion", "status", "reason", "flags", *fixed, *names]
-    return table.assign(**fixed).reindex(columns=columns).astype(dict.fromkeys(names, np.float64))
+    scan = PreparedScan(image, lesion_mask, profile, case=case, anatomy=anatomy)
+    return assemble([scan.features(region) for region in scan.regions if region.role == "lesion"], profile)
+
+
+class PreparedScan:
+    """A scan made ready once for all its regions.
+
+    Parameters
+    ----------
+    image, lesion_mask, profile, case, anatomy
+        As for `extract_scan`; ``anatomy`` also holds the organs that ``profile.regions`` asks for. The liver is the
+        union of its labels and the lesions, since masks may leave lesions out; the remnant is without tumour.
+    max_bytes
+        Regions that need more memory than this fail with ``too_large_for_memory``; none: no bound.
+
+    Attributes
+    ----------
+    regions
+        Lesions by label, then the organs that the profile asks for and that exist.
+
+    Raises
+    ------
+    CaseError
+        As `extract_scan`.
+    """
+
+    def __init__(
+        self,
+        image: Volume,
+        lesion_mask: Volume,
+        profile: Profile,
+        *,
+        case: str,
+        anatomy: Mapping[str, np.ndarray] | None = None,
+        max_bytes: int | None = None,
+    ) -> None:
+        lesion_mask, _ = check_same_geometry(image, as_label_mask(lesion_mask, case=case), case=case)
+        self.profile, self.max_bytes = profile, max_bytes
+        tumour = lesion_mask.array > 0
+        image = _prepared(image, tumour, profile, anatomy or {}, case)
+        boxes = {
+            Region("lesion", n): box
+            for n, box in enumerate(ndimage.find_objects(lesion_mask.array), start=1)
+            if box is not None
+        }
+        self._masks: dict[str, Volume] = {"lesion": lesion_mask}
+        for role in (r for r in ("liver", "remnant") if r in profile.regions and r in (anatomy or {})):
+            organ = (anatomy or {})[role] | tumour if role == "liver" else (anatomy or {})[role] & ~tumour
+            mask = replace(lesion_mask, array=organ.astype(np.int32))
+            if organ.any():
+                self._masks[role], boxes[Region(role)] = mask, ndimage.find_objects(mask.array)[0]
+        self._boxes = boxes
+        with _quiet_engine():
+            self._scans = {role: _Scan(image, mask, profile) for role, mask in self._masks.items()}
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        return tuple(self._boxes)
+
+    def features(self, region: Region, known: Mapping[str, Mapping[str, float]] | None = None) -> RegionFeatures:
+        """Features of one region.
+
+        Parameters
+        ----------
+        known
+            Parts that were computed before with the same hash (`part_hashes`) for the same pixels and region; they are
+            not computed again.
+        """
+        box = self._boxes[region]
+        inside = self._masks[region.role].array[box] == max(region.label, 1)
+        reason = self._unfit(inside)
+        if reason:
+            return RegionFeatures(region, "failed", reason)
+        about = _about(inside, box, self._masks[region.role].array.shape)
+        parts = dict(known or {})
+        if set(part_names(self.profile)) - set(parts):
+            with _quiet_engine():
+                found = self._scans[region.role].parts(max(region.label, 1), box)
+            if found is None:
+                return RegionFeatures(region, "failed", "engine_refused", ";".join(about))
+            parts = {**found, **parts}
+        return concluded(region, parts, self.profile, about)
+
+    def _unfit(self, inside: np.ndarray) -> str:
+        """Why a region cannot be measured at all, or nothing."""
+        count = int(inside.sum())
+        if count == 1:
+            return "one_voxel"
+        if count < self.profile.min_voxels:
+            return "too_few_voxels"
+        return "too_thin" if sum(n > 1 for n in inside.shape) < 2 else ""
+
+
+def _about(inside: np.ndarray, box: tuple[slice, ...], shape: tuple[int, ...]) -> list[str]:
+    """Flags of the region on the grid of the image: ``touches_border``, ``several_parts`` (26-connected)."""
+    border = any(s.start == 0 or s.stop == n for s, n in zip(box, shape, strict=True))
+    several = int(ndimage.label(inside, structure=np.ones((3, 3, 3)))[1]) > 1
+    return ["touches_border"] * border + ["several_parts"] * several
 
 
 def _prepared(
@@ -177,31 +244,20 @@ class _Scan:
         if profile.normalize is not None:  # over the whole image, hence before any crop
             self.image = imageoperations.normalizeImage(self.image, **self.extractor.settings)
 
-    def lesion(self, label: int, box: tuple[slice, ...], names: list[str]) -> dict[str, Any]:
-        """Status, reason, flags and features of one lesion."""
-        inside = self.labels[box] == label
-        reason = self._unfit(inside)
-        if reason:
-            return {"status": "failed", "reason": reason, "flags": ""}
+    def parts(self, label: int, box: tuple[slice, ...]) -> dict[str, dict[str, float]] | None:
+        """Features of one region by part; none if the engine refuses it."""
         image, mask = self._part(box)
         self.extractor.box = box
         try:
             raw = self.extractor.execute(image, mask, label=label)
         except _ENGINE_ERRORS:
             # The text of the engine may quote voxel values; the code says enough.
-            return {"status": "failed", "reason": "engine_refused", "flags": ""}
-        values = {PREFIX + key: _real(value) for key, value in raw.items()}
-        thin = min(inside.shape) == 1 or self.extractor.thinnest == 1
-        return _checked(values, names, thin)
-
-    def _unfit(self, inside: np.ndarray) -> str:
-        """Why a lesion cannot be measured at all, or nothing."""
-        count = int(inside.sum())
-        if count == 1:
-            return "one_voxel"
-        if count < self.profile.min_voxels:
-            return "too_few_voxels"
-        return "too_thin" if sum(n > 1 for n in inside.shape) < 2 else ""
+            return None
+        values = {key: _real(value) for key, value in raw.items()}
+        found = {p: {n: values[n] for n in part_features(p) if n in values} for p in part_names(self.profile)}
+        if (min(s.stop - s.start for s in box) == 1 or self.extractor.thinnest == 1) and SHAPE in found:
+            found[SHAPE] = {}
+        return found
 
     def _part(self, box: tuple[slice, ...]) -> tuple[sitk.Image, sitk.Image]:
         """Image and mask, cropped where no voxel further away can matter: own grid, no filter."""
@@ -281,25 +337,6 @@ def _real(value: Any) -> float:
     """
     number = complex(value)
     return number.real if abs(number.imag) <= _ROUNDING * max(1.0, abs(number.real)) else float("nan")
-
-
-def _checked(values: Mapping[str, float], names: list[str], thin: bool) -> dict[str, Any]:
-    """Make sure that no missing or infinite value passes without a flag."""
-    flags = []
-    result = {name: values.get(name, np.nan) for name in names}
-    lacking = {name.removeprefix(PREFIX).split("_")[0] for name in names if name not in values}
-    flags += [f"missing:{image}" for image in sorted(lacking)]
-    if thin and any(name.startswith(PREFIX + SHAPE_PREFIX) for name in names):
-        flags.append("shape_3d_undefined")
-        result |= {name: np.nan for name in names if name.startswith(PREFIX + SHAPE_PREFIX)}
-    bad = [n for n in names if n in values and not np.isfinite(values[n])]
-    flags += [f"nan:{n.removeprefix(PREFIX)}" for n in bad]
-    result |= dict.fromkeys(bad, np.nan)
-    if values.get(f"{PREFIX}original_firstorder_Range") == 0:
-        flags.append("flat")
-    if not np.isfinite(list(result.values())).any():
-        return {"status": "failed", "reason": "no_values", "flags": ";".join(flags)}
-    return {"status": "ok", "reason": "", "flags": ";".join(flags), **result}
 
 
 @contextmanager

@@ -26,6 +26,29 @@ _WHY_NORMALISE = (
 )
 
 
+# Image types without settings: name of the switch here and in pyradiomics.
+_SWITCHES = {
+    "square": "Square",
+    "square_root": "SquareRoot",
+    "logarithm": "Logarithm",
+    "exponential": "Exponential",
+    "gradient": "Gradient",
+    "lbp_2d": "LBP2D",
+    "lbp_3d": "LBP3D",
+}
+# Settings that came later: they enter the hash only where they differ from the default, so that features of before
+# they existed stay comparable.
+_LATER = (
+    "bias_correction",
+    "reference_tissue",
+    "resegment_sigma",
+    "bins_from",
+    *_SWITCHES,
+    "force_2d",
+    "grid",
+)
+
+
 class Normalize(Strict):
     """Image intensities become ``scale * (value - mean) / standard deviation`` of the whole image.
 
@@ -49,7 +72,14 @@ class Profile(Strict):
     ``resample_mm`` is the new spacing in x, y, z (null: native grid); ``pad_voxels`` the margin kept around a lesion
     after resampling, which the filters see; ``log_sigma_mm`` and ``wavelet`` add filtered images to the original one;
     ``min_voxels`` counts voxels of the native grid. For MR, ``bias_correction`` evens out the coil and
-    ``reference_tissue`` scales the median of a masked tissue to 100.
+    ``reference_tissue`` scales the median of a masked tissue to 100. ``regions`` adds the whole liver (lesions
+    included) and the future remnant (without tumour) where masks show them. ``square`` to ``lbp_3d`` add the other
+    filtered images that pyradiomics offers. ``force_2d`` computes texture matrices and wavelets within slices.
+
+    ``resegment_range`` (grey levels) or ``resegment_sigma`` (standard deviations around the mean of the region) drop
+    outlying voxels before all classes but shape. ``grid: ibsi`` resamples as the Image Biomarker Standardisation
+    Initiative defines it (grid centred on the image, mask cut at one half, HU rounded), and ``bins_from:
+    resegment_range`` begins the bins at the lower end of that range, as it does, too.
     """
 
     name: ProfileName
@@ -64,10 +94,22 @@ class Profile(Strict):
     bin_width: Positive | None = None
     bin_count: int | None = Field(default=None, ge=2, le=1024)
     resegment_range: tuple[float, float] | None = None
+    resegment_sigma: Positive | None = None
+    bins_from: Literal["region_minimum", "resegment_range"] = "region_minimum"
     voxel_array_shift: int = Field(default=0, description="added before squaring in Energy, TotalEnergy and RMS")
     original: bool = True
     log_sigma_mm: tuple[Positive, ...] | None = None
     wavelet: Literal["coif1", "haar", "db2", "sym2"] | None = None
+    square: bool = False
+    square_root: bool = False
+    logarithm: bool = False
+    exponential: bool = False
+    gradient: bool = False
+    lbp_2d: bool = False
+    lbp_3d: bool = False
+    force_2d: bool = False
+    grid: Literal["pyradiomics", "ibsi"] = "pyradiomics"
+    regions: tuple[Literal["lesion", "liver", "remnant"], ...] = Field(default=("lesion",), min_length=1)
     feature_classes: tuple[FeatureClass, ...] = Field(min_length=1)
     min_voxels: int = Field(default=10, ge=2)
 
@@ -102,12 +144,28 @@ class Profile(Strict):
             ("no image to extract from: original is off and no filter is on", not (self.original or self.filtered)),
             ("shape is computed on the original mask alone: filters are useless", shape_only and self.filtered),
             ("resegment_range must be ascending", low >= high),
+            (
+                "give either resegment_range or resegment_sigma",
+                self.resegment_range is not None and self.resegment_sigma is not None,
+            ),
+            ("regions must name lesion, and nothing twice", not _distinct_with("lesion", self.regions)),
+            ("grid: ibsi needs resample_mm", self.grid == "ibsi" and self.resample_mm is None),
+            *self._bin_rules(),
+        ]
+
+    def _bin_rules(self) -> list[tuple[str, bool]]:
+        """The rules of ``bins_from``."""
+        fixed = self.bins_from == "resegment_range"
+        return [
+            ("bins_from: resegment_range needs resegment_range", fixed and self.resegment_range is None),
+            ("bins_from: resegment_range needs bin_width", fixed and self.bin_width is None),
+            ("bins_from: resegment_range has no meaning in filtered images", fixed and self.filtered),
         ]
 
     @property
     def filtered(self) -> bool:
         """Whether any filter is applied."""
-        return bool(self.log_sigma_mm) or self.wavelet is not None
+        return bool(self.log_sigma_mm) or self.wavelet is not None or any(getattr(self, n) for n in _SWITCHES)
 
     @property
     def prepared(self) -> bool:
@@ -174,6 +232,11 @@ def load_profiles(path: Path | None = None) -> ExtractConfig:
     return load_config(ExtractConfig, resource("configs/extract.yaml") if path is None else path)
 
 
+def _distinct_with(name: str, names: tuple[str, ...]) -> bool:
+    """Whether no name comes twice and ``name`` is among them."""
+    return name in names and len(set(names)) == len(names)
+
+
 def profile_for(profiles: Mapping[str, Profile], modality: str, sequence: str) -> Profile | None:
     """Profile of a scan: exact kind first, then ``MODALITY/*``."""
     return profiles.get(f"{modality}/{sequence}") or profiles.get(f"{modality}/*")
@@ -182,11 +245,11 @@ def profile_for(profiles: Mapping[str, Profile], modality: str, sequence: str) -
 def settings_hash(profile: Profile, engine: str) -> str:
     """First 16 hex digits of the sha-256 of all settings and the engine: equal hashes mean comparable features.
 
-    Name and description do not enter, because they do not change a value; nor does a preparation that is off, so that
-    features of before it existed stay comparable.
+    Name, description and regions do not enter, because they do not change a value; nor does a later setting that is at
+    its default, so that features of before it existed stay comparable.
     """
-    off = {name for name in ("bias_correction", "reference_tissue") if getattr(profile, name) is None}
-    content = profile.model_dump(mode="json", exclude={"name", "description", *off})
+    off = {name for name in _LATER if getattr(profile, name) == Profile.model_fields[name].default}
+    content = profile.model_dump(mode="json", exclude={"name", "description", "regions", *off})
     text = json.dumps({"settings": content, "engine": engine}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -210,6 +273,11 @@ def engine_settings(profile: Profile) -> dict[str, Any]:
             setting["removeOutliers"] = profile.normalize.remove_outliers
     if profile.resegment_range is not None:
         setting |= {"resegmentRange": list(profile.resegment_range), "resegmentMode": "absolute"}
+    if profile.resegment_sigma is not None:
+        sigma = profile.resegment_sigma
+        setting |= {"resegmentRange": [-sigma, sigma], "resegmentMode": "sigma"}
+    if profile.force_2d:
+        setting["force2D"] = True
     return setting
 
 
@@ -222,4 +290,4 @@ def engine_image_types(profile: Profile) -> dict[str, dict[str, Any]]:
         images["LoG"] = {"sigma": list(profile.log_sigma_mm)}
     if profile.wavelet:
         images["Wavelet"] = {"wavelet": profile.wavelet}
-    return images
+    return images | {name: {} for switch, name in _SWITCHES.items() if getattr(profile, switch)}

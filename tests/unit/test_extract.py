@@ -129,14 +129,14 @@ def test_filter_that_the_engine_skips_is_flagged() -> None:
     profile = Profile.model_validate({**FIRST.model_dump(), "log_sigma_mm": (2.0,)})
     row = run(small, labels[:3], profile).loc[1]
     assert row["status"] == "ok"
-    assert row["flags"] == "missing:log-sigma-2-0-mm-3D"
+    assert row["flags"] == "touches_border;missing:log-sigma-2-0-mm-3D"
     assert np.isnan(row["lesion__log-sigma-2-0-mm-3D_firstorder_Mean"])
     assert np.isfinite(row["lesion__original_firstorder_Mean"])
 
 
 def test_values_that_are_not_finite_are_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
     def execute(self: object, image: object, mask: object, label: int) -> dict[str, float]:
-        values = dict.fromkeys((n.removeprefix("lesion__") for n in feature_names(FIRST)), 1.0)
+        values = dict.fromkeys((n.removeprefix("lesion__") for n in feature_names(FIRST)), 2.0)
         return {**values, "original_firstorder_Mean": np.nan, "original_firstorder_Energy": np.inf}
 
     monkeypatch.setattr(extract.RadiomicsFeatureExtractor, "execute", execute)

@@ -85,6 +85,14 @@ def test_shipped_profiles() -> None:
         ({"resegment_range": [400, -100]}, "ascending"),
         ({"min_voxels": 1}, "greater than or equal to 2"),
         ({"wavelet": "db99"}, "wavelet: Input should be"),
+        ({"resegment_range": [-100, 400], "resegment_sigma": 3}, "either resegment_range or resegment_sigma"),
+        ({"resegment_sigma": 0}, "greater than 0"),
+        ({"regions": ["liver"]}, "regions must name lesion"),
+        ({"regions": ["lesion", "liver", "liver"]}, "nothing twice"),
+        ({"regions": ["lesion", "spleen"]}, r"regions\.1: Input should be"),
+        ({"grid": "ibsi", "resample_mm": None, "interpolator": None}, "grid: ibsi needs resample_mm"),
+        ({"bins_from": "resegment_range", "log_sigma_mm": None}, "needs resegment_range"),
+        ({"bins_from": "resegment_range", "resegment_range": [-100, 400]}, "no meaning in filtered images"),
     ],
 )
 def test_faulty_profiles_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -141,6 +149,16 @@ def test_hash_sees_settings_and_engine_and_nothing_else() -> None:
     ]
     assert len({reference, *changed}) == 1 + len(changed)
     assert settings_hash(config(bin_width=25.0).profiles["test"], "engine 1") == reference
+    assert settings_hash(config(regions=["lesion", "liver"]).profiles["test"], "engine 1") == reference
+    later: list[dict[str, Any]] = [
+        {"resegment_sigma": 3},
+        {"square": True},
+        {"lbp_3d": True},
+        {"force_2d": True},
+        {"grid": "ibsi"},
+    ]
+    hashes = [settings_hash(config(**change).profiles["test"], "engine 1") for change in later]
+    assert len({reference, *hashes}) == 1 + len(hashes)
 
 
 def test_every_setting_reaches_the_engine_or_the_filters() -> None:
@@ -161,9 +179,27 @@ def test_every_setting_reaches_the_engine_or_the_filters() -> None:
         "min_voxels",
         "bias_correction",  # changes the image before the engine sees it
         "reference_tissue",
+        "square",
+        "square_root",
+        "logarithm",
+        "exponential",
+        "gradient",
+        "lbp_2d",
+        "lbp_3d",
+        "grid",  # the engine does not know it
+        "bins_from",
+        "regions",
     }
     in_settings = {"resample_mm", "interpolator", "pad_voxels", "normalize", "bin_width", "bin_count"}
-    assert set(Profile.model_fields) == elsewhere | in_settings | {"resegment_range", "voxel_array_shift"}
+    in_settings |= {"resegment_range", "resegment_sigma", "voxel_array_shift", "force_2d"}
+    assert set(Profile.model_fields) == elsewhere | in_settings
+    sigma = engine_settings(config(resegment_sigma=3).profiles["test"])
+    assert (sigma["resegmentRange"], sigma["resegmentMode"]) == ([-3.0, 3.0], "sigma")
+    assert engine_settings(config(force_2d=True).profiles["test"])["force2D"] is True
+    every = dict.fromkeys(["square", "square_root", "logarithm", "exponential", "gradient", "lbp_2d", "lbp_3d"], True)
+    assert list(engine_image_types(config(**every).profiles["test"])) == [
+        *("Original", "LoG", "Square", "SquareRoot", "Logarithm", "Exponential", "Gradient", "LBP2D", "LBP3D")
+    ]
 
 
 MR: dict[str, Any] = {**CT, "modality": "MR", "bin_width": 5, "voxel_array_shift": 300}
