@@ -183,9 +183,9 @@ def _contributions(spacing: tuple[float, float, float]) -> _Contributions:
             inserted = layers.take([0, 1], axis)
             slope[index, axis] = _volume(layers, unit) - _volume(inserted, unit) - volume[index]
     crossed = sum(np.abs(np.diff(corners.astype(np.int64), axis=a)).sum(axis=(1, 2, 3)) for a in (1, 2, 3))
-    volume, slope = (np.rint(v * _PARTS).astype(np.int64) for v in (volume, slope))
+    whole_volume, whole_slope = (np.rint(v * _PARTS).astype(np.int64) for v in (volume, slope))
     # an edge, and the vertex on it, belongs to four cubes
-    return _Contributions(area, volume, slope, crossed / 4)
+    return _Contributions(area, whole_volume, whole_slope, crossed / 4)
 
 
 def _volume(cubes: np.ndarray, spacing: np.ndarray) -> float:
