@@ -35,6 +35,17 @@ class CrlmError(Exception):
             text += f". {remedy[0].upper()}{remedy[1:]}"
         super().__init__(text if text.endswith(".") else text + ".")
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """How an error travels from a worker to the process that waits for it."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[CrlmError], args: tuple[object, ...], fields: dict[str, str]) -> CrlmError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(fields)
+    return error
+
 
 class ConfigError(CrlmError):
     """Wrong usage or configuration (exit code 2)."""
