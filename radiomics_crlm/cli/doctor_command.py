@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor() -> None:
-    """Say which engine, libraries and compiler flags are in use, and run the phantom self-test."""
+    """Say which engine, libraries and compiler flags are in use, and check the features of phantoms."""
     from radiomics_crlm.features.selftest import engine_info, phantom_selftest
     from radiomics_crlm.provenance.versions import versions
 
@@ -27,7 +27,33 @@ def doctor() -> None:
         ("check", "expected", "got", "verdict"),
         [(c.name, f"{c.expected:.6g}", f"{c.got:.6g}", "ok" if c.ok else "WRONG") for c in checks],
     )
-    wrong = [c for c in checks if not c.ok]
+    wrong = [c.name for c in checks if not c.ok]
+    if not wrong:
+        screen.line(f"all {len(checks)} checks agree")
+    wrong += _ibsi(screen)
     if wrong:
-        raise CrlmError(f"{len(wrong)} of {len(checks)} checks of the phantom failed", remedy="reinstall from the lock")
-    screen.line(f"all {len(checks)} checks agree")
+        raise CrlmError(
+            f"{len(wrong)} checks of the phantoms failed", got=", ".join(wrong), remedy="reinstall from the lock"
+        )
+
+
+def _ibsi(screen: Screen) -> list[str]:
+    """Print the agreement with the digital phantom of the IBSI; return the features without it."""
+    from radiomics_crlm.features.ibsi_phantom import digital_phantom
+
+    found = digital_phantom()
+    plain, named = [a for a in found if a.exception is None], [a for a in found if a.exception is not None]
+    agreeing = sum(a.ok for a in plain)
+    listed = ", ".join(f"{a.feature} ({a.exception}; {'agrees when converted' if a.ok else 'WRONG'})" for a in named)
+    screen.line(
+        f"IBSI digital phantom: {agreeing} of {len(plain)} supported standardised features within tolerance; "
+        f"deviating by definition: {listed}"
+    )
+    wrong = [a for a in found if not a.ok]
+    if wrong:
+        screen.table(
+            "features that disagree with the IBSI consensus",
+            ("feature", "IBSI", "consensus", "tolerance", "got"),
+            [(a.feature, a.ibsi_id, f"{a.expected:g}", f"{a.tolerance:g}", f"{a.got:.6g}") for a in wrong],
+        )
+    return [f"IBSI {a.feature}" for a in wrong]
