@@ -20,9 +20,8 @@ import pytest
 from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
 import radiomics_crlm
-from radiomics_crlm import parallel
 from radiomics_crlm.errors import CaseError, ConfigError
-from radiomics_crlm.parallel import MAX_DEATHS, Lost, peak_memory, run
+from radiomics_crlm.parallel import MAX_DEATHS, Lost, machine_memory, memory, peak_memory, pools, run, schedule, workers
 
 
 @pytest.fixture(scope="module")
@@ -200,9 +199,22 @@ def test_peak_memory_is_that_of_this_process() -> None:
         check=True,
     )
     assert int(small.stdout) < after  # not handed on from the parent
-    usual = parallel._peak_by_rusage()
+    usual = memory._peak_by_rusage()
     assert usual is not None
     assert usual >= after * 0.9
+
+
+def test_workers_and_their_memory(cluster: Any) -> None:
+    total = machine_memory()
+    assert total is not None
+    assert total > 2**28
+    here = workers(4)
+    assert (here.count, here.total, here.each) == (4, total, total // 4)
+    there = workers(4, cluster.scheduler_address)
+    assert there.count == 2
+    assert there.total is not None
+    assert there.each is not None
+    assert 0 < there.each <= there.total
 
 
 def test_dask_gives_the_same_results(cluster: Any) -> None:
@@ -247,8 +259,8 @@ def test_dask_worker_with_threads_does_one_task_at_a_time(caplog: pytest.LogCapt
 )
 def test_no_scheduler_at_the_address(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed")
-    assert parallel._CONNECT_S <= 10
-    monkeypatch.setattr(parallel, "_CONNECT_S", 0.5)
+    assert pools._CONNECT_S <= 10
+    monkeypatch.setattr(pools, "_CONNECT_S", 0.5)
     began = time.monotonic()
     with pytest.raises(ConfigError, match=r"no Dask scheduler answers.*Check the address"):
         list(run(slow_square, [1], dask=address))
@@ -274,7 +286,7 @@ def test_something_else_at_the_address(cluster: Any) -> None:
 
 def test_a_scheduler_without_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     distributed = pytest.importorskip("distributed")
-    monkeypatch.setattr(parallel, "_WORKERS_S", 0.3)
+    monkeypatch.setattr(pools, "_WORKERS_S", 0.3)
     with (
         distributed.LocalCluster(n_workers=0, dashboard_address=":0", silence_logs=50) as made,
         pytest.raises(ConfigError, match="has no worker"),
@@ -290,7 +302,7 @@ def test_dask_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_workers_of_another_version_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="another version of radiomics_crlm; expected 9.9"):
-        parallel._guarded(slow_square, 1, "9.9")
+        schedule.guarded(slow_square, 1, "9.9")
     monkeypatch.setattr(radiomics_crlm, "__version__", "8.8")
     with pytest.raises(ConfigError, match="another version of radiomics_crlm; expected 8.8"):
         list(run(slow_square, range(3), jobs=2))
