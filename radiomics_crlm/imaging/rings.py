@@ -195,6 +195,16 @@ def distance_inside(inside: np.ndarray, spacing: tuple[float, float, float]) -> 
     return _fine_distance(inside, spacing, outside=False)
 
 
+def fine_steps(shape: tuple[int, ...], spacing: tuple[float, float, float]) -> np.ndarray:
+    """Steps in mm ``(z, y, x)`` of the grid on which the distances of an array are measured.
+
+    Distances end at the first point of that grid beyond the surface, so they are too long: by half a step for a flat
+    surface on average, by less for a curved one, which comes near to some point of the grid.
+    """
+    sampling = np.array(spacing[::-1], dtype=float)
+    return np.asarray(sampling / _subdivision(shape, sampling))
+
+
 def _check(lesions: Volume, label: int, width_mm: float) -> None:
     if not (np.isfinite(width_mm) and width_mm > 0):
         raise ConfigError("the width of a ring or rim must be positive", expected="mm above 0", got=str(width_mm))
