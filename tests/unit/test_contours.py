@@ -49,7 +49,7 @@ def test_growth_by_a_distance_is_in_mm(spacing: tuple[float, float, float], dist
     scene, radius = Scene(SIZE, spacing), 14.0
     after = changed(Growth(distance, "mm"), scene.labels(scene.sphere(radius))) == 1
     volume = float(after.sum()) * float(np.prod(spacing))
-    assert (volume * 3 / (4 * np.pi)) ** (1 / 3) == pytest.approx(radius + distance, abs=0.3)
+    assert (volume * 3 / (4 * np.pi)) ** (1 / 3) == pytest.approx(radius + distance, abs=0.4)
 
 
 def test_a_millimetre_adds_no_slice_of_five() -> None:
