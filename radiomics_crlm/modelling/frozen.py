@@ -28,6 +28,7 @@ from radiomics_crlm.modelling.risk import (
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
+    from sklearn.utils import Bunch
 
 FORMAT = 1
 """Raised when a state written before could be read wrongly afterwards."""
@@ -299,13 +300,14 @@ def freeze(pipeline: Pipeline) -> FrozenModel:
     """
     steps = pipeline.named_steps
     expected = ["encode", "impute", "filter", "scale", "learner"]
-    if [name for name in steps if name != "select"] != expected:
+    if [name for name in steps if name not in ("stable", "select")] != expected:
         raise ConfigError("this pipeline cannot be frozen", expected=", ".join(expected), got=", ".join(steps))
     learner = steps["learner"]
     if not hasattr(learner, "coef_") and not hasattr(learner, "booster_"):
         raise ConfigError("this pipeline is not fitted", where="learner")
-    impute, scale = steps["impute"], steps["scale"]
+    scale = steps["scale"]
     chosen = steps["select"].selected_ if "select" in steps else np.arange(scale.mean_.size)
+    fill, indicators, selected = _positions(steps)
     trees = None
     if hasattr(learner, "booster_"):
         from radiomics_crlm.modelling.boosting import booster_to_json
@@ -314,9 +316,9 @@ def freeze(pipeline: Pipeline) -> FrozenModel:
     return FrozenModel(
         columns=tuple(steps["encode"].columns),
         horizon=None if getattr(learner, "horizon", None) is None else float(learner.horizon),
-        fill=np.asarray(impute.statistics_, dtype=float),
-        indicators=np.asarray(impute.indicator_.features_, dtype=int),
-        selected=np.asarray(steps["filter"].selected_[chosen], dtype=int),
+        fill=fill,
+        indicators=indicators,
+        selected=selected[chosen],
         mean=scale.mean_[chosen],
         scale=scale.scale_[chosen],
         coefficients=getattr(learner, "coef_", None),
@@ -325,3 +327,17 @@ def freeze(pipeline: Pipeline) -> FrozenModel:
         baseline=getattr(learner, "baseline_", None),
         booster=trees,
     )
+
+
+def _positions(steps: Bunch) -> tuple[Floats, np.ndarray, np.ndarray]:
+    """Fill values of the encoded inputs, those with a missingness indicator, and the filtered ones of both.
+
+    A step that drops inputs before imputation renumbers them; a frozen model counts the encoded inputs throughout.
+    """
+    count = len(input_names(steps["encode"].columns))
+    kept = np.asarray(steps["stable"].selected_ if "stable" in steps else np.arange(count), dtype=int)
+    fill = np.zeros(count)
+    fill[kept] = steps["impute"].statistics_
+    flagged = np.asarray(steps["impute"].indicator_.features_, dtype=int)
+    every = np.concatenate((kept, count + np.arange(flagged.size)))
+    return fill, kept[flagged], every[np.asarray(steps["filter"].selected_, dtype=int)]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from sklearn.base import BaseEstimator
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from radiomics_crlm.errors import ConfigError
 from radiomics_crlm.evaluation.outcome import Kind
-from radiomics_crlm.modelling.columns import ColumnSpec, check_columns
+from radiomics_crlm.modelling.columns import ColumnSpec, check_columns, input_names
 from radiomics_crlm.modelling.estimators import Learner, RidgeCox, RidgeLogistic, XGBoostCox, XGBoostLogistic
+from radiomics_crlm.modelling.robustness import Robustness, StableFeatures
 from radiomics_crlm.modelling.transformers import FeatureFilter, TableEncoder, UnivariateSelector
 
 LearnerName = Literal["ridge", "xgboost"]
@@ -45,6 +47,8 @@ class Recipe:
         Declares that there is one candidate only and nothing is tuned.
     max_constant, max_correlation
         See ``transformers.FeatureFilter``.
+    robustness
+        Perturbed features by which unstable inputs are dropped inside each training fold, or None.
 
     Raises
     ------
@@ -64,6 +68,7 @@ class Recipe:
     fixed: bool = False
     max_constant: float = 0.95
     max_correlation: float = 0.9
+    robustness: Robustness | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         check_columns(self.columns)
@@ -115,10 +120,16 @@ def candidates(recipe: Recipe, horizon: float | None) -> list[Learner]:
 
 
 def preprocessing(recipe: Recipe, horizon: float | None) -> Pipeline:
-    """Unfitted steps before the learner: encode, impute (with missingness indicators), filter, scale, select."""
+    """Unfitted steps before the learner: encode, drop what is unstable (on request), impute (with missingness
+    indicators), filter, scale, select."""
     kept = recipe.kept()
-    steps = [
-        ("encode", TableEncoder(recipe.columns)),
+    steps: list[tuple[str, BaseEstimator]] = [("encode", TableEncoder(recipe.columns))]
+    if recipe.robustness is not None:
+        steps[0][1].set_output(transform="pandas")  # the next step needs to know whose rows it sees
+        names, wanted = tuple(input_names(recipe.columns)), recipe.robustness
+        steps.append(("stable", StableFeatures(names, wanted.ratings, wanted.minimum, kept)))
+        kept = tuple(range(len(kept)))
+    steps += [
         # An input that is missing throughout a training fold becomes constant, and the filter drops it.
         ("impute", SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)),
         ("filter", FeatureFilter(recipe.max_constant, recipe.max_correlation, kept)),
