@@ -12,7 +12,17 @@ from radiomics_crlm.errors import ConfigError
 from radiomics_crlm.resources import resource
 
 Moment = Literal["baseline", "restaging", "preoperative", "postoperative", "outcome"]
-LearnerName = Literal["ridge", "xgboost"]
+LearnerName = Literal[
+    "ridge",
+    "elastic_net",
+    "fine_gray",
+    "xgboost",
+    "xgboost_aft",
+    "random_forest",
+    "ebm",
+    "late_fusion",
+    "stacking",
+]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=60)]
 
 

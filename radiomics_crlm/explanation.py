@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from radiomics_crlm.evaluation.outcome import Floats
 from radiomics_crlm.modelling.columns import encode, input_names
 from radiomics_crlm.modelling.frozen import MISSING_SUFFIX, freeze
 from radiomics_crlm.modelling.train import CvResult
+from radiomics_crlm.modelling.trees import Forest
 
 ADDITIVITY = 1e-5
 """Largest admissible gap between base value + attributions and the risk (trees compute in float32)."""
@@ -98,15 +100,39 @@ def global_importance(attributions: pd.DataFrame) -> pd.DataFrame:
 def _explain(shap: ModuleType, pipeline: Pipeline, train: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
     model, learner = freeze(pipeline), pipeline[-1]
     inputs = model.transform(test)
-    if model.learner == "ridge":
+    sign = 1.0
+    if model.learner == "linear":
         background = model.transform(train).to_numpy()
         masker = shap.maskers.Independent(background, max_samples=len(background))
         explainer = shap.LinearExplainer((model.coefficients, model.intercept), masker)
+    elif model.forest is not None:
+        explainer = shap.TreeExplainer({"trees": _trees(model.forest, model.output)})
     else:
         explainer = shap.TreeExplainer(learner.booster_)
-    values = np.asarray(explainer.shap_values(inputs.to_numpy()), dtype=float)
-    check_additivity(values, float(np.ravel(explainer.expected_value)[0]), model.risk(test))
+        sign = 1.0 if model.log_time is None else -1.0  # a longer time is a lower risk
+    values = sign * np.asarray(explainer.shap_values(inputs.to_numpy()), dtype=float)
+    check_additivity(values, sign * float(np.ravel(explainer.expected_value)[0]), model.risk(test))
     return pd.DataFrame(values, index=test.index, columns=inputs.columns)
+
+
+def _trees(forest: Forest, output: int) -> list[dict[str, Any]]:
+    """A forest as the arrays that shap takes."""
+    trees = []
+    for begin, end in zip(forest.roots, [*forest.roots[1:], forest.feature.size], strict=True):
+        left = np.where(forest.left[begin:end] < 0, -1, forest.left[begin:end] - begin)
+        right = np.where(left < 0, -1, left + 1)
+        trees.append(
+            {
+                "children_left": left,
+                "children_right": right,
+                "children_default": right,
+                "features": np.where(left < 0, -2, forest.feature[begin:end]),
+                "thresholds": forest.threshold[begin:end],
+                "values": forest.value[begin:end, [output]] / forest.roots.size,
+                "node_sample_weight": forest.cover[begin:end],
+            }
+        )
+    return trees
 
 
 def check_additivity(values: Floats, base: float, risk: Floats) -> None:

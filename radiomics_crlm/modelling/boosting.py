@@ -47,8 +47,44 @@ def train_booster(
     objective, settings, seed
         What to fit.
     """
+    return xgboost.train(
+        {"objective": objective, **_parameters(settings, seed)}, _matrix(X, label=label, weight=weight), settings.rounds
+    )
+
+
+def train_aft_booster(
+    X: Floats, lower: Floats, upper: Floats, *, center: float, distribution: str, scale: float,
+    settings: BoosterSettings, seed: int,
+) -> Booster:  # fmt: skip
+    """Fit trees for the logarithm of the time to an event; the margin is its mean.
+
+    Parameters
+    ----------
+    X
+        n x p, finite.
+    lower, upper
+        Logarithm of the months within which the event fell: the same twice if it was seen, upper infinite if not.
+    center
+        Mean from which the trees start.
+    distribution, scale
+        ``normal``, ``logistic`` or ``extreme``, and the width.
+    settings, seed
+        What to fit.
+    """
     parameters = {
-        "objective": objective,
+        "objective": "survival:aft",
+        "aft_loss_distribution": distribution,
+        "aft_loss_distribution_scale": scale,
+        # On the scale of time; xgboost takes its logarithm.
+        "base_score": float(np.exp(center)),
+        **_parameters(settings, seed),
+    }
+    bounds = {"label_lower_bound": np.exp(lower), "label_upper_bound": np.exp(upper)}
+    return xgboost.train(parameters, _matrix(X, **bounds), settings.rounds)
+
+
+def _parameters(settings: BoosterSettings, seed: int) -> dict[str, Any]:
+    return {
         "max_depth": settings.depth,
         "eta": settings.learning_rate,
         "min_child_weight": settings.min_child_weight,
@@ -58,7 +94,6 @@ def train_booster(
         "seed": seed,
         "verbosity": 0,
     }
-    return xgboost.train(parameters, _matrix(X, label=label, weight=weight), settings.rounds)
 
 
 def _matrix(X: Floats, **information: Any) -> xgboost.DMatrix:

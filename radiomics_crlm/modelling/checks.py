@@ -10,9 +10,10 @@ import pandas as pd
 from radiomics_crlm.errors import InputError
 from radiomics_crlm.evaluation.outcome import Kind, Outcome, check_outcome, horizon_labels, make_outcome
 from radiomics_crlm.modelling.columns import encode
-from radiomics_crlm.modelling.recipe import Recipe
-
-Ints = npt.NDArray[np.int64]
+from radiomics_crlm.modelling.inner_folds import Ints as Ints
+from radiomics_crlm.modelling.inner_folds import draw_inner_folds as draw_inner_folds
+from radiomics_crlm.modelling.inner_folds import stratum as stratum
+from radiomics_crlm.modelling.recipe import Recipe, candidates
 
 
 def check_table(X: pd.DataFrame, recipe: Recipe) -> None:
@@ -130,27 +131,6 @@ def event_flags(y: Outcome, horizon: float | None) -> npt.NDArray[np.bool_]:
     return np.asarray((y["event"] == 1) if horizon is None else horizon_labels(y, horizon)[0] == 1)
 
 
-def stratum(y: Outcome, horizon: float | None) -> Ints:
-    """Code by which inner folds are stratified: the event code, or label / no label / unknown at the horizon."""
-    if horizon is None:
-        return y["event"].astype(np.int64)
-    label, weight = horizon_labels(y, horizon)
-    return np.where(weight > 0, label, 2).astype(np.int64)
-
-
-def draw_inner_folds(codes: Ints, folds: int, generator: np.random.Generator) -> Ints:
-    """Fold of each row: shuffled, then dealt out stratum by stratum, so that sizes and strata differ by one at most.
-
-    >>> sorted(draw_inner_folds(np.array([0, 0, 1, 1]), 2, np.random.default_rng(0)).tolist())
-    [0, 0, 1, 1]
-    """
-    shuffled = generator.permutation(codes.size)
-    dealt = shuffled[np.argsort(codes[shuffled], kind="stable")]
-    out = np.empty(codes.size, dtype=np.int64)
-    out[dealt] = np.arange(codes.size) % folds
-    return out
-
-
 def check_design(
     X: pd.DataFrame,
     y: Outcome | pd.DataFrame,
@@ -172,4 +152,6 @@ def check_design(
     check_table(X, recipe)
     wide = fold_matrix(folds, X.index)
     where = f"{endpoint}, {recipe.name}"
-    check_events(align_outcome(y, X.index), wide, kind=recipe.kind, horizon=at, min_events=min_events, where=where)
+    outcome = align_outcome(y, X.index)
+    candidates(recipe, at)[0].check(outcome)
+    check_events(outcome, wide, kind=recipe.kind, horizon=at, min_events=min_events, where=where)

@@ -16,6 +16,7 @@ import pandas as pd
 from radiomics_crlm.errors import ConfigError, InputError
 
 ColumnKind = Literal["number", "boolean", "category"]
+Block = Literal["clinical", "radiomics"]
 Floats = npt.NDArray[np.float64]
 
 
@@ -36,6 +37,8 @@ class ColumnSpec:
         Numbers only: log(1 + x), for skewed quantities that are >= 0 such as CEA.
     keep
         Never dropped by filters and selection (e.g. clinical columns beside many radiomic ones).
+    block
+        Where it comes from, for learners that model the two apart.
 
     Raises
     ------
@@ -48,10 +51,13 @@ class ColumnSpec:
     categories: tuple[str, ...] = ()
     log: bool = False
     keep: bool = False
+    block: Block = "clinical"
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(ColumnKind):
             raise ConfigError("unknown kind of column", where=self.name, expected=", ".join(get_args(ColumnKind)))
+        if self.block not in get_args(Block):
+            raise ConfigError("unknown block of columns", where=self.name, expected=", ".join(get_args(Block)))
         if (self.kind == "category") != (len(self.categories) >= 2) or len(set(self.categories)) != len(
             self.categories
         ):

@@ -8,16 +8,24 @@ and no keys.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from radiomics_crlm.errors import ConfigError, InputError
 from radiomics_crlm.evaluation.outcome import Floats
-from radiomics_crlm.modelling.columns import ColumnSpec, check_columns, encode, input_names
+from radiomics_crlm.modelling.columns import ColumnSpec, encode, input_names
+from radiomics_crlm.modelling.frozen_state import (
+    FORMAT,
+    baseline_of,
+    forest_of_state,
+    forest_state,
+    log_time_of,
+    read_state,
+)
+from radiomics_crlm.modelling.log_time import LogTime, time_probability
 from radiomics_crlm.modelling.risk import (
     REPORT_MONTHS,
     Baseline,
@@ -25,82 +33,13 @@ from radiomics_crlm.modelling.risk import (
     linear_risk,
     probability_at_horizon,
 )
+from radiomics_crlm.modelling.trees import Forest, spoken
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
     from sklearn.utils import Bunch
 
-FORMAT = 1
-"""Raised when a state written before could be read wrongly afterwards."""
 MISSING_SUFFIX = " (missing)"
-
-Number = Annotated[float, Field(allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(allow_inf_nan=False, ge=0)]
-Position = Annotated[int, Field(ge=0)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class _ColumnState(_Strict):
-    name: str
-    kind: Literal["number", "boolean", "category"]
-    categories: list[str]
-    log: bool
-
-
-class _BaselineState(_Strict):
-    months: list[NotNegative]
-    event: list[NotNegative]
-    competing: list[NotNegative]
-    last_month: NotNegative
-
-    @model_validator(mode="after")
-    def _aligned(self) -> _BaselineState:
-        if not len(self.months) == len(self.event) == len(self.competing):
-            raise ValueError("hazards and months have different lengths")
-        if any(later <= earlier for earlier, later in zip(self.months, self.months[1:], strict=False)):
-            raise ValueError("months do not ascend")
-        return self
-
-
-class _State(_Strict):
-    """What a frozen model is made of."""
-
-    format: Literal[1]
-    learner: Literal["ridge", "xgboost"]
-    horizon_months: Annotated[float, Field(allow_inf_nan=False, gt=0)] | None
-    columns: list[_ColumnState]
-    fill: list[Number]
-    indicators: list[Position]
-    selected: list[Position]
-    mean: list[Number]
-    scale: list[Annotated[float, Field(allow_inf_nan=False, gt=0)]]
-    coefficients: list[Number] | None
-    intercept: Number
-    input_mean: list[Number] | None
-    baseline: _BaselineState | None
-
-    @model_validator(mode="after")
-    def _consistent(self) -> _State:
-        size, encoded = len(self.selected), len(input_names(self.specs()))
-        if size == 0 or len(self.mean) != size or len(self.scale) != size:
-            raise ValueError("selected, mean and scale have different lengths or are empty")
-        if len(self.fill) != encoded or any(i >= encoded for i in self.indicators):
-            raise ValueError("fill or indicators do not fit the columns")
-        if len(set(self.selected)) != size or max(self.selected) >= encoded + len(self.indicators):
-            raise ValueError("selected repeats an input or points beyond the inputs")
-        ridge = self.learner == "ridge"
-        for values in (self.coefficients, self.input_mean):
-            if (values is not None) != ridge or (values is not None and len(values) != size):
-                raise ValueError("coefficients or input_mean do not fit the learner or the inputs")
-        if (self.baseline is None) != (self.horizon_months is not None):
-            raise ValueError("a model has either a horizon or a baseline hazard")
-        return self
-
-    def specs(self) -> tuple[ColumnSpec, ...]:
-        return tuple(ColumnSpec(c.name, c.kind, tuple(c.categories), c.log) for c in self.columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,11 +61,15 @@ class FrozenModel:
     mean, scale
         Standardisation of the selected.
     coefficients, intercept, input_mean
-        Ridge: linear predictor, and mean of the training inputs (the point attributions refer to).
+        Linear predictor, and mean of the training inputs (the point attributions refer to); None for trees.
     baseline
         Hazards, for time to event.
     booster
-        Trees as JSON, or None for ridge.
+        Boosted trees as JSON, or None.
+    log_time
+        Distribution of the logarithm of the time, where that is what the boosted trees give.
+    forest, months, output
+        Grown trees; the times of their outputs, and the output that is the risk.
     """
 
     columns: tuple[ColumnSpec, ...]
@@ -141,6 +84,10 @@ class FrozenModel:
     input_mean: Floats | None
     baseline: Baseline | None
     booster: bytes | None
+    log_time: LogTime | None = None
+    forest: Forest | None = None
+    months: tuple[float, ...] = ()
+    output: int = 0
 
     def __post_init__(self) -> None:
         trees = None
@@ -152,8 +99,19 @@ class FrozenModel:
 
     @property
     def learner(self) -> str:
-        """``ridge`` or ``xgboost``."""
-        return "ridge" if self.booster is None else "xgboost"
+        """Its form: ``linear``, ``xgboost`` or ``forest``."""
+        if self.forest is not None:
+            return "forest"
+        return "linear" if self.booster is None else "xgboost"
+
+    def speaks_at(self, month: float) -> bool:
+        """Whether there is a probability at this time (for a binary model: whatever its endpoint asks)."""
+        if self.horizon is not None:
+            return True
+        if self.forest is not None:
+            return month in self.months
+        limit = self.log_time if self.baseline is None else self.baseline
+        return limit is not None and month <= limit.last_month
 
     def input_names(self) -> list[str]:
         """Names of the learner inputs, in order."""
@@ -182,24 +140,35 @@ class FrozenModel:
         return pd.DataFrame(full[:, self.selected], index=X.index, columns=self.input_names())
 
     def risk(self, X: pd.DataFrame) -> Floats:
-        """Risk of n rows; higher = event more likely or sooner (log odds at the horizon, or log hazard ratio)."""
+        """Risk of n rows; higher = event more likely or sooner.
+
+        Log odds at the horizon, log hazard ratio, minus the mean logarithm of the time; of a forest the probability.
+        """
         return self._risk(self.transform(X).to_numpy())
 
     def probability(self, X: pd.DataFrame, months: Sequence[float] = REPORT_MONTHS) -> Floats:
         """Probability of the event within each of ``months``, n x len(months); NaN where the model does not speak."""
-        risk = self.risk(X)
+        inputs = self.transform(X).to_numpy()
+        if self.forest is not None:
+            return spoken(self.months, self.forest.predict(inputs), months)
+        risk = self._risk(inputs)
         if self.horizon is not None:
             return probability_at_horizon(risk, self.horizon, months)
+        if self.log_time is not None:
+            return time_probability(self.log_time, risk, months)
         assert self.baseline is not None  # noqa: S101 - guaranteed by the state
         return cumulative_incidence(self.baseline, risk, months)
 
     def contributions(self, X: pd.DataFrame) -> tuple[pd.DataFrame, Floats]:
         """Exact SHAP values of n rows (n x inputs) and their base value (n); together they sum to the risk.
 
-        Ridge: coefficient x (input - training mean). Trees: TreeSHAP, in float32.
+        Linear: coefficient x (input - training mean). Trees: TreeSHAP, of boosted ones in float32.
         """
         inputs = self.transform(X)
-        if self.coefficients is not None and self.input_mean is not None:
+        if self.forest is not None:
+            values, centre = self.forest.contributions(inputs.to_numpy(), self.output)
+            base = np.full(len(X), centre)
+        elif self.coefficients is not None and self.input_mean is not None:
             values = self.coefficients * (inputs.to_numpy() - self.input_mean)
             centre = float(linear_risk(self.input_mean[None, :], self.coefficients, self.intercept)[0])
             base = np.full(len(X), centre)
@@ -207,11 +176,16 @@ class FrozenModel:
             from radiomics_crlm.modelling.boosting import contributions
 
             values, base = contributions(self._trees, inputs.to_numpy())  # type: ignore[attr-defined]
+            values, base = self._sign * values, self._sign * base
         return pd.DataFrame(values, index=X.index, columns=inputs.columns), base
 
     def to_state(self) -> dict[str, Any]:
         """Plain numbers and names, ready for JSON (floats survive exactly); the trees are apart, in ``booster``."""
-        baseline = self.baseline
+        baseline, optional = self.baseline, {}
+        if self.log_time is not None:
+            optional["log_time"] = asdict(self.log_time)
+        if self.forest is not None:
+            optional["forest"] = forest_state(self.forest, self.months, self.output)
         return {
             "format": FORMAT,
             "learner": self.learner,
@@ -235,6 +209,7 @@ class FrozenModel:
                 "competing": baseline.competing.tolist(),
                 "last_month": baseline.last_month,
             },
+            **optional,
         }
 
     @classmethod
@@ -244,24 +219,13 @@ class FrozenModel:
         Raises
         ------
         InputError
-            For unknown or missing keys, wrong types, shapes that do not fit, numbers that are not finite, missing
-            or surplus trees.
+            As :func:`frozen_state.read_state`, and for missing or surplus boosted trees.
         """
-        try:
-            checked = _State.model_validate(state)
-            columns = check_columns(checked.specs())
-        except ValidationError as error:
-            faults = "; ".join(
-                f"{'.'.join(map(str, e['loc'])) or 'state'}: {e['msg']}" for e in error.errors(include_url=False)[:5]
-            )
-            raise InputError("the stored model is not valid", where="model state", got=faults) from None
-        except ConfigError as error:
-            raise InputError("the stored model is not valid", where="model state", got=error.what) from None
-        if (booster is None) != (checked.learner == "ridge"):
+        checked = read_state(state)
+        if (booster is not None) != (checked.learner == "xgboost"):
             raise InputError("trees and learner do not fit together", where="model state", got=checked.learner)
-        baseline = checked.baseline
         return cls(
-            columns=columns,
+            columns=checked.specs(),
             horizon=checked.horizon_months,
             fill=np.array(checked.fill, dtype=float),
             indicators=np.array(checked.indicators, dtype=int),
@@ -271,23 +235,27 @@ class FrozenModel:
             coefficients=None if checked.coefficients is None else np.array(checked.coefficients, dtype=float),
             intercept=checked.intercept,
             input_mean=None if checked.input_mean is None else np.array(checked.input_mean, dtype=float),
-            baseline=None
-            if baseline is None
-            else Baseline(
-                np.array(baseline.months, dtype=float),
-                np.array(baseline.event, dtype=float),
-                np.array(baseline.competing, dtype=float),
-                baseline.last_month,
-            ),
+            baseline=baseline_of(checked),
             booster=booster,
+            log_time=log_time_of(checked),
+            forest=forest_of_state(checked),
+            months=() if checked.forest is None else tuple(checked.forest.months),
+            output=0 if checked.forest is None else checked.forest.output,
         )
 
     def _risk(self, inputs: Floats) -> Floats:
+        if self.forest is not None:
+            return self.forest.predict(inputs)[:, self.output]
         if self.coefficients is not None:
             return linear_risk(inputs, self.coefficients, self.intercept)
         from radiomics_crlm.modelling.boosting import margins
 
-        return margins(self._trees, inputs)  # type: ignore[attr-defined]
+        return self._sign * margins(self._trees, inputs)  # type: ignore[attr-defined]
+
+    @property
+    def _sign(self) -> float:
+        """Of the margin of boosted trees in the risk: a longer time is a lower risk."""
+        return 1.0 if self.log_time is None else -1.0
 
 
 def freeze(pipeline: Pipeline) -> FrozenModel:
@@ -303,7 +271,9 @@ def freeze(pipeline: Pipeline) -> FrozenModel:
     if [name for name in steps if name not in ("stable", "select")] != expected:
         raise ConfigError("this pipeline cannot be frozen", expected=", ".join(expected), got=", ".join(steps))
     learner = steps["learner"]
-    if not hasattr(learner, "coef_") and not hasattr(learner, "booster_"):
+    if not {"coef_", "booster_", "forest_"} & set(vars(learner)):
+        if learner.not_deliverable:
+            raise ConfigError("this learner cannot be frozen", where="learner", got=learner.not_deliverable)
         raise ConfigError("this pipeline is not fitted", where="learner")
     scale = steps["scale"]
     chosen = steps["select"].selected_ if "select" in steps else np.arange(scale.mean_.size)
@@ -313,9 +283,10 @@ def freeze(pipeline: Pipeline) -> FrozenModel:
         from radiomics_crlm.modelling.boosting import booster_to_json
 
         trees = booster_to_json(learner.booster_)
+    horizon = None if getattr(learner, "horizon", None) is None else float(learner.horizon)
     return FrozenModel(
         columns=tuple(steps["encode"].columns),
-        horizon=None if getattr(learner, "horizon", None) is None else float(learner.horizon),
+        horizon=horizon,
         fill=fill,
         indicators=indicators,
         selected=selected[chosen],
@@ -326,6 +297,10 @@ def freeze(pipeline: Pipeline) -> FrozenModel:
         input_mean=getattr(learner, "input_mean_", None),
         baseline=getattr(learner, "baseline_", None),
         booster=trees,
+        log_time=getattr(learner, "time_", None),
+        forest=getattr(learner, "forest_", None),
+        months=() if not hasattr(learner, "forest_") else learner.months_,
+        output=getattr(learner, "output_", 0),
     )
 
 

@@ -2,22 +2,61 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, get_args
 
-from sklearn.base import BaseEstimator
+import numpy as np
+from sklearn.base import BaseEstimator, clone
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
+from radiomics_crlm.config import LearnerName
 from radiomics_crlm.errors import ConfigError
 from radiomics_crlm.evaluation.outcome import Kind
-from radiomics_crlm.modelling.columns import ColumnSpec, check_columns, input_names
-from radiomics_crlm.modelling.estimators import Learner, RidgeCox, RidgeLogistic, XGBoostCox, XGBoostLogistic
+from radiomics_crlm.modelling.columns import Block, ColumnSpec, check_columns, input_names
+from radiomics_crlm.modelling.estimators import (
+    ElasticNetCox,
+    ElasticNetLogistic,
+    ExplainableBoosting,
+    FineGray,
+    ForestAtHorizon,
+    ForestIncidence,
+    LateFusionCox,
+    LateFusionLogistic,
+    Learner,
+    RidgeCox,
+    RidgeLogistic,
+    StackingCox,
+    StackingLogistic,
+    XGBoostAFT,
+    XGBoostCox,
+    XGBoostLogistic,
+)
+from radiomics_crlm.modelling.glassbox import require_interpret
 from radiomics_crlm.modelling.robustness import Robustness, StableFeatures
 from radiomics_crlm.modelling.transformers import FeatureFilter, TableEncoder, UnivariateSelector
 
-LearnerName = Literal["ridge", "xgboost"]
+_CLASSES: dict[tuple[str, str], type[Any]] = {
+    ("ridge", "binary"): RidgeLogistic,
+    ("ridge", "time_to_event"): RidgeCox,
+    ("elastic_net", "binary"): ElasticNetLogistic,
+    ("elastic_net", "time_to_event"): ElasticNetCox,
+    ("fine_gray", "time_to_event"): FineGray,
+    ("xgboost", "binary"): XGBoostLogistic,
+    ("xgboost", "time_to_event"): XGBoostCox,
+    ("xgboost_aft", "time_to_event"): XGBoostAFT,
+    ("random_forest", "binary"): ForestAtHorizon,
+    ("random_forest", "time_to_event"): ForestIncidence,
+    ("ebm", "binary"): ExplainableBoosting,
+    ("late_fusion", "binary"): LateFusionLogistic,
+    ("late_fusion", "time_to_event"): LateFusionCox,
+    ("stacking", "binary"): StackingLogistic,
+    ("stacking", "time_to_event"): StackingCox,
+}
+_OF_BLOCKS = ("late_fusion", "stacking")
 
 
 @dataclass(frozen=True)
@@ -31,18 +70,26 @@ class Recipe:
     columns
         What it reads.
     learner
-        ``ridge`` or ``xgboost``.
+        See ``config.LearnerName``.
     kind
-        ``time_to_event`` (Cox) or ``binary`` (label at the horizon that is given when fitting).
+        ``time_to_event`` or ``binary`` (label at the horizon that is given when fitting).
     select_k
         Univariate selection of this many inputs inside each training fold (columns with ``keep`` stay
         besides), or None.
     seed
         Seed of the learner.
     penalties
-        Ridge candidates, strongest first.
+        Candidates of the ridge models (also of each part of a fusion), strongest first.
+    net_penalties, l1_ratios
+        Candidates of the elastic net, most conservative first.
     rounds, depths
         Candidates of the boosted trees, most conservative first.
+    leaves
+        Candidates of the random forest: leaves of a tree, fewest first.
+    trees
+        Size of the random forest.
+    steps
+        Candidates of the explainable boosting machine: smallest number of patients on a step of a curve, largest first.
     fixed
         Declares that there is one candidate only and nothing is tuned.
     max_constant, max_correlation
@@ -53,7 +100,8 @@ class Recipe:
     Raises
     ------
     ConfigError
-        For an unknown learner or kind, an empty or undeclared one-candidate search space, settings out of range.
+        For an unknown learner or kind, a learner that does not fit the kind or the columns or whose package is absent,
+        an empty or undeclared one-candidate search space, settings out of range.
     """
 
     feature_set: str
@@ -63,8 +111,13 @@ class Recipe:
     select_k: int | None = None
     seed: int = 0
     penalties: tuple[float, ...] = (3.0, 1.0, 0.3, 0.1, 0.03)
+    net_penalties: tuple[float, ...] = (0.3, 0.1, 0.03, 0.01)
+    l1_ratios: tuple[float, ...] = (0.9, 0.5, 0.1)
     rounds: tuple[int, ...] = (25, 50, 100, 150)
     depths: tuple[int, ...] = (1, 2)
+    leaves: tuple[int, ...] = (2, 4, 8, 16)
+    trees: int = 200
+    steps: tuple[int, ...] = (20, 5)
     fixed: bool = False
     max_constant: float = 0.95
     max_correlation: float = 0.9
@@ -74,9 +127,21 @@ class Recipe:
         check_columns(self.columns)
         if self.learner not in get_args(LearnerName) or self.kind not in get_args(Kind):
             raise ConfigError("unknown learner or kind", where=self.name, got=f"{self.learner}, {self.kind}")
-        space: tuple[float, ...] = self.penalties if self.learner == "ridge" else (*self.rounds, *self.depths)
-        count = len(self.penalties) if self.learner == "ridge" else len(self.rounds) * len(self.depths)
-        if count == 0 or min(space) <= 0:
+        if reason := unfit(self.learner, self.kind, {column.block for column in self.columns}):
+            raise ConfigError(reason, where=self.name)
+        if self.learner == "ebm":
+            require_interpret()
+        self._check_space()
+        if self.select_k is not None and self.select_k < 1:
+            raise ConfigError("select_k is out of range", where=self.name, expected=">= 1", got=str(self.select_k))
+        if not 0 < self.max_constant <= 1 or not 0 < self.max_correlation <= 1:
+            raise ConfigError("filter limits are out of range", where=self.name, expected="above 0, at most 1")
+
+    def _check_space(self) -> None:
+        space = self.space()
+        values = [value for choices in space.values() for value in choices]
+        count = int(np.prod([len(choices) for choices in space.values()]))
+        if count == 0 or min(values) <= 0:
             raise ConfigError("the search space is empty or holds values <= 0", where=self.name)
         if (count == 1) != self.fixed:
             raise ConfigError(
@@ -85,20 +150,49 @@ class Recipe:
                 expected="fixed=True with one candidate, fixed=False with several",
                 got=f"{count} candidates, fixed={self.fixed}",
             )
-        if self.select_k is not None and self.select_k < 1:
-            raise ConfigError("select_k is out of range", where=self.name, expected=">= 1", got=str(self.select_k))
-        if not 0 < self.max_constant <= 1 or not 0 < self.max_correlation <= 1:
-            raise ConfigError("filter limits are out of range", where=self.name, expected="above 0, at most 1")
 
     @property
     def name(self) -> str:
         """``{feature_set}/{learner}``, the name of the model in all tables."""
         return f"{self.feature_set}/{self.learner}"
 
+    @property
+    def not_deliverable(self) -> str:
+        """Why a model of this learner cannot be bundled, if it cannot."""
+        return str(_CLASSES[self.learner, self.kind].not_deliverable)
+
+    def space(self) -> dict[str, tuple[float, ...]]:
+        """Values of each setting that is tuned; candidates are their combinations, the last setting varying fastest."""
+        spaces: dict[str, dict[str, tuple[float, ...]]] = {
+            "ridge": {"penalty": self.penalties},
+            "fine_gray": {"penalty": self.penalties},
+            "elastic_net": {"penalty": self.net_penalties, "l1_ratio": self.l1_ratios},
+            "xgboost": {"depth": self.depths, "rounds": self.rounds},
+            "xgboost_aft": {"depth": self.depths, "rounds": self.rounds},
+            "random_forest": {"leaves": self.leaves},
+            "ebm": {"min_leaf": self.steps},
+            "late_fusion": {"penalty": self.penalties, "penalty_radiomics": self.penalties},
+            "stacking": {"penalty": self.penalties, "penalty_radiomics": self.penalties},
+        }
+        return spaces[self.learner]
+
     def kept(self) -> tuple[int, ...]:
         """Positions of the encoded inputs that are never dropped."""
         flags = [column.keep for column in self.columns for _ in column.inputs()]
         return tuple(position for position, keep in enumerate(flags) if keep)
+
+
+def unfit(learner: str, kind: str, blocks: Collection[str]) -> str:
+    """Why a learner does not fit a kind of endpoint or the blocks of a feature set; empty if it does.
+
+    >>> unfit("fine_gray", "binary", {"clinical"})
+    'the learner fine_gray is not for binary endpoints'
+    """
+    if (learner, kind) not in _CLASSES:
+        return f"the learner {learner} is not for {kind.replace('_', '-')} endpoints"
+    if learner in _OF_BLOCKS and set(blocks) != set(get_args(Block)):
+        return f"the learner {learner} needs clinical and radiomic columns"
+    return ""
 
 
 def candidates(recipe: Recipe, horizon: float | None) -> list[Learner]:
@@ -109,14 +203,17 @@ def candidates(recipe: Recipe, horizon: float | None) -> list[Learner]:
     ConfigError
         If a binary recipe has no horizon.
     """
-    if recipe.learner == "ridge":
-        if recipe.kind == "time_to_event":
-            return [RidgeCox(penalty) for penalty in recipe.penalties]
-        return [RidgeLogistic(_required(horizon, recipe), penalty) for penalty in recipe.penalties]
-    sizes = [(rounds, depth) for depth in recipe.depths for rounds in recipe.rounds]
-    if recipe.kind == "time_to_event":
-        return [XGBoostCox(rounds, depth, seed=recipe.seed) for rounds, depth in sizes]
-    return [XGBoostLogistic(_required(horizon, recipe), rounds, depth, seed=recipe.seed) for rounds, depth in sizes]
+    kind = _CLASSES[recipe.learner, recipe.kind]
+    known: dict[str, float] = {"seed": recipe.seed, "trees": recipe.trees}
+    if recipe.kind == "binary":
+        known["horizon"] = _required(horizon, recipe)
+    accepted = kind._get_param_names()
+    settings = {name: value for name, value in known.items() if name in accepted}
+    space = recipe.space()
+    combinations = [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
+    if recipe.learner in _OF_BLOCKS:
+        combinations.sort(key=lambda c: -np.log(c["penalty"]) - np.log(c["penalty_radiomics"]))
+    return [kind(**settings, **combination) for combination in combinations]
 
 
 def preprocessing(recipe: Recipe, horizon: float | None) -> Pipeline:
@@ -138,6 +235,29 @@ def preprocessing(recipe: Recipe, horizon: float | None) -> Pipeline:
     if recipe.select_k is not None:
         steps.append(("select", UnivariateSelector(recipe.select_k, recipe.kind, horizon, len(kept))))
     return Pipeline(steps)
+
+
+def informed(choices: list[Learner], steps: Pipeline) -> list[Learner]:
+    """The learners, those that model blocks apart told which block each input they get is of.
+
+    Parameters
+    ----------
+    choices
+        Unfitted learners.
+    steps
+        Fitted preprocessing: what it dropped decides which inputs are left.
+    """
+    if not choices or "blocks" not in choices[0].get_params():
+        return choices
+    columns, indicators = steps.named_steps["encode"].columns, steps.named_steps["impute"].indicator_.features_
+    encoded = np.array([column.block for column in columns for _ in column.inputs()], dtype=object)
+    if "stable" in steps.named_steps:  # it chooses before imputation, which numbers what is left
+        encoded = encoded[steps.named_steps["stable"].selected_]
+    blocks = np.concatenate((encoded, encoded[indicators]))
+    for name, step in steps.named_steps.items():
+        if name != "stable" and hasattr(step, "selected_"):
+            blocks = blocks[step.selected_]
+    return [clone(choice).set_params(blocks=tuple(blocks)) for choice in choices]
 
 
 def _required(horizon: float | None, recipe: Recipe) -> float:

@@ -80,6 +80,20 @@ def breslow_baseline(y: Outcome, risk: npt.ArrayLike) -> Baseline:
     )  # fmt: skip
 
 
+def subdistribution_baseline(y: Outcome, hazard: Floats) -> Baseline:
+    """Baseline of a model of the incidence itself: nothing competes with its hazard any more.
+
+    Parameters
+    ----------
+    y
+        n training outcomes.
+    hazard
+        Increment at each distinct time of code 1, latest first (``cox.PartialLikelihood.baseline``).
+    """
+    times = np.unique(y["months"][y["event"] == 1])
+    return Baseline(times, hazard[::-1], np.zeros(times.size), float(y["months"].max()))
+
+
 def by_whole_months(baseline: Baseline) -> Baseline:
     """The same cumulative hazards on a grid of whole months.
 

@@ -21,17 +21,10 @@ from radiomics_crlm.errors import ConfigError
 from radiomics_crlm.evaluation.discrimination import agreement, endpoint_pairs
 from radiomics_crlm.evaluation.outcome import Floats, Outcome, check_outcome
 from radiomics_crlm.modelling.audit import FitAudit
-from radiomics_crlm.modelling.checks import (
-    Ints,
-    align_outcome,
-    check_events,
-    check_table,
-    draw_inner_folds,
-    fold_matrix,
-    stratum,
-)
+from radiomics_crlm.modelling.checks import align_outcome, check_events, check_table, fold_matrix
 from radiomics_crlm.modelling.estimators import Learner, risks_of_candidates
-from radiomics_crlm.modelling.recipe import Recipe, candidates, preprocessing
+from radiomics_crlm.modelling.inner_folds import Ints, draw_inner_folds, stratum
+from radiomics_crlm.modelling.recipe import Recipe, candidates, informed, preprocessing
 from radiomics_crlm.modelling.risk import REPORT_MONTHS
 
 Progress = Callable[[int, int], None]
@@ -160,11 +153,13 @@ def _check_request(
     X: pd.DataFrame, y: Outcome | pd.DataFrame, recipe: Recipe, horizon: float | None, inner_folds: int
 ) -> Outcome:  # fmt: skip
     """Outcomes in the order of the table, after the checks that both kinds of training share."""
-    candidates(recipe, horizon)
     if inner_folds < 2:
         raise ConfigError("too few inner folds", where=recipe.name, expected=">= 2", got=str(inner_folds))
+    learner = candidates(recipe, horizon)[0]
     check_table(X, recipe)
-    return align_outcome(y, X.index)
+    outcome = align_outcome(y, X.index)
+    learner.check(outcome)
+    return outcome
 
 
 def _outer_fold(
@@ -201,10 +196,12 @@ def _tune_and_fit(
         scores = _inner_concordance(X, y, inner, choices, recipe, horizon, audit)
         best = most_conservative_best(scores)
     steps, inputs = _fit_preprocessing(X, y, recipe, horizon, audit, "refit")
-    learner = clone(choices[best]).fit(inputs, y)
+    learner = clone(informed(choices, steps)[best]).fit(inputs, y)
     tuning = pd.DataFrame(
         {
-            "parameters": [json.dumps(_tuned(choice)) for choice in choices],
+            "parameters": [
+                json.dumps({name: choice.get_params()[name] for name in recipe.space()}) for choice in choices
+            ],
             "concordance": scores,
             "selected": np.arange(len(choices)) == best,
         }
@@ -227,7 +224,7 @@ def _inner_concordance(
     for fold in np.unique(inner):
         train, test = training_rows(inner, fold), np.flatnonzero(inner == fold)
         steps, inputs = _fit_preprocessing(X.iloc[train], y[train], recipe, horizon, audit, f"inner fold {fold}")
-        risks = risks_of_candidates(choices, inputs, y[train], steps.transform(X.iloc[test]))
+        risks = risks_of_candidates(informed(choices, steps), inputs, y[train], steps.transform(X.iloc[test]))
         weight = pairs[np.ix_(test, test)]
         total += weight.sum()
         agreed += [(weight * agreement(risk)).sum() for risk in risks]
@@ -250,10 +247,6 @@ def most_conservative_best(scores: Floats) -> int:
     1
     """
     return int(np.flatnonzero(scores >= scores.max() - 1e-12)[0])
-
-
-def _tuned(learner: Learner) -> dict[str, float]:
-    return {name: value for name, value in learner.get_params().items() if name in ("penalty", "rounds", "depth")}
 
 
 def _collect(done: list[_Fold], endpoint: str, recipe: Recipe, wide: pd.DataFrame) -> CvResult:

@@ -270,9 +270,8 @@ def _check_model(content: BundleContent, model: FrozenModel) -> None:
 
 
 def spoken_horizons(content: BundleContent, model: FrozenModel) -> tuple[int, ...]:
-    """Declared horizons within the follow-up of the training data; beyond it there is no probability."""
-    end = np.inf if model.baseline is None else model.baseline.last_month
-    return tuple(month for month in content.horizons if month <= end)
+    """Declared horizons at which the model speaks, such as those within the follow-up of its training data."""
+    return tuple(month for month in content.horizons if model.speaks_at(month))
 
 
 def computable(model: FrozenModel, table: pd.DataFrame) -> np.ndarray:
