@@ -17,14 +17,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import radiomics
 
 from radiomics_crlm.errors import ConfigError
+from radiomics_crlm.features.formulas import SHAPE, class_features
 from radiomics_crlm.features.profiles import Profile, engine_image_types, engine_settings, settings_hash
 
 LESION_PREFIX = "lesion__"
 REGION_PREFIX = "region__"
-SHAPE = "shape"
 _SHAPE_PREFIX = "original_shape_"
 # Raised whenever our own code may change a value in any bit; parts cached before are then computed again.
 _REVISION = 1
@@ -122,12 +121,6 @@ def part_features(part: str) -> list[str]:
     if part == SHAPE:
         return [_SHAPE_PREFIX + name for name in class_features(SHAPE)]
     return [f"{part}_{name}" for name in class_features(part.rsplit("_", 1)[1])]
-
-
-@functools.cache
-def class_features(kind: str) -> tuple[str, ...]:
-    """Names of the features of a class that are not deprecated, sorted."""
-    return tuple(sorted(n for n, gone in radiomics.getFeatureClasses()[kind].getFeatureNames().items() if not gone))
 
 
 def feature_names(profile: Profile, prefix: str = LESION_PREFIX) -> list[str]:

@@ -12,7 +12,14 @@ import SimpleITK as sitk
 
 from radiomics_crlm.errors import CaseError
 from radiomics_crlm.features import extract
-from radiomics_crlm.features.extract import c_extensions, engine, extract_scan, feature_names
+from radiomics_crlm.features.extract import (
+    c_extensions,
+    engine,
+    extract_scan,
+    feature_names,
+    part_features,
+    part_names,
+)
 from radiomics_crlm.features.profiles import Profile, load_profiles, settings_hash
 from radiomics_crlm.imaging.volume import Volume
 
@@ -135,19 +142,19 @@ def test_filter_that_the_engine_skips_is_flagged() -> None:
 
 
 def test_values_that_are_not_finite_are_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
-    def execute(self: object, image: object, mask: object, label: int) -> dict[str, float]:
-        values = dict.fromkeys((n.removeprefix("lesion__") for n in feature_names(FIRST)), 2.0)
-        return {**values, "original_firstorder_Mean": np.nan, "original_firstorder_Energy": np.inf}
+    def computed(*_: object) -> dict[str, dict[str, float]]:
+        values = {part: dict.fromkeys(part_features(part), 2.0) for part in part_names(FIRST)}
+        values["original_firstorder"] |= {"original_firstorder_Mean": np.nan, "original_firstorder_Energy": np.inf}
+        return values
 
-    monkeypatch.setattr(extract.RadiomicsFeatureExtractor, "execute", execute)
-    monkeypatch.setattr(extract._Extractor, "thinnest", 5)
+    monkeypatch.setattr(extract, "_computed", computed)
     image, labels = scan()
     labels[3:8, 3:8, 3:8] = 1
     row = run(image, labels).loc[1]
     assert row["status"] == "ok"
     assert set(row["flags"].split(";")) == {"nan:original_firstorder_Mean", "nan:original_firstorder_Energy"}
     assert np.isnan(row["lesion__original_firstorder_Energy"])
-    monkeypatch.setattr(extract.RadiomicsFeatureExtractor, "execute", lambda *_, **__: {})
+    monkeypatch.setattr(extract, "_computed", lambda *_: {})
     row = run(image, labels).loc[1]
     assert (row["status"], row["reason"]) == ("failed", "no_values")
 
