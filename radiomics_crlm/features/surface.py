@@ -55,7 +55,8 @@ def mesh_coefficients(
     diameters
         Largest distance in mm of two vertices with the same z (slice), the same y (column), the same x (row), and of
         any two. All are those of ``radiomics.cShape.calculate_coefficients`` for the region with a margin of one
-        voxel, up to about 1e-14 of the value; zeros for an empty region.
+        voxel: diameters to the last bit, area and volume up to the rounding of its running sums, which is about 1e-14
+        of the value for a lesion and reaches 1e-12 for a liver. Zeros for an empty region.
 
     Raises
     ------
