@@ -29,7 +29,7 @@ from radiomics_crlm.features.wavelets import Box, same_as_pywt, sub_bands, suppo
 _Named = Iterator[tuple[str, np.ndarray]]
 # Packages that the engine needs for a filter beyond its own requirements (extra `lbp`).
 _NEEDS = {"LBP2D": "skimage", "LBP3D": "trimesh"}
-# Voxels per call of the engine's three-dimensional pattern, which takes some 8 kB for each.
+# Voxels per call of the engine's three-dimensional pattern, which takes several kB for each.
 _PATTERN_VOXELS = 100_000
 
 
