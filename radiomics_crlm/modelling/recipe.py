@@ -127,7 +127,7 @@ class Recipe:
         check_columns(self.columns)
         if self.learner not in get_args(LearnerName) or self.kind not in get_args(Kind):
             raise ConfigError("unknown learner or kind", where=self.name, got=f"{self.learner}, {self.kind}")
-        if reason := unfit(self.learner, self.kind, {column.block for column in self.columns}):
+        if reason := why_not(self.learner, self.kind, {column.block for column in self.columns}):
             raise ConfigError(reason, where=self.name)
         if self.learner == "ebm":
             require_interpret()
@@ -156,11 +156,6 @@ class Recipe:
         """``{feature_set}/{learner}``, the name of the model in all tables."""
         return f"{self.feature_set}/{self.learner}"
 
-    @property
-    def not_deliverable(self) -> str:
-        """Why a model of this learner cannot be bundled, if it cannot."""
-        return str(_CLASSES[self.learner, self.kind].not_deliverable)
-
     def space(self) -> dict[str, tuple[float, ...]]:
         """Values of each setting that is tuned; candidates are their combinations, the last setting varying fastest."""
         spaces: dict[str, dict[str, tuple[float, ...]]] = {
@@ -182,10 +177,10 @@ class Recipe:
         return tuple(position for position, keep in enumerate(flags) if keep)
 
 
-def unfit(learner: str, kind: str, blocks: Collection[str]) -> str:
+def why_not(learner: str, kind: str, blocks: Collection[str]) -> str:
     """Why a learner does not fit a kind of endpoint or the blocks of a feature set; empty if it does.
 
-    >>> unfit("fine_gray", "binary", {"clinical"})
+    >>> why_not("fine_gray", "binary", {"clinical"})
     'the learner fine_gray is not for binary endpoints'
     """
     if (learner, kind) not in _CLASSES:
@@ -193,6 +188,11 @@ def unfit(learner: str, kind: str, blocks: Collection[str]) -> str:
     if learner in _OF_BLOCKS and set(blocks) != set(get_args(Block)):
         return f"the learner {learner} needs clinical and radiomic columns"
     return ""
+
+
+def not_deliverable(learner: str, kind: str) -> str:
+    """Why a model of this learner cannot be frozen into a bundle; empty if it can."""
+    return str(_CLASSES[learner, kind].not_deliverable)
 
 
 def candidates(recipe: Recipe, horizon: float | None) -> list[Learner]:

@@ -20,7 +20,17 @@ MOMENTS = {
     "outcome": "only from follow-up",
 }
 
-LEARNERS = {"ridge": "penalised regression", "xgboost": "boosted trees"}
+LEARNERS = {
+    "ridge": "penalised regression",
+    "elastic_net": "elastic net",
+    "fine_gray": "Fine-Gray regression",
+    "xgboost": "boosted trees",
+    "xgboost_aft": "boosted trees for the time",
+    "random_forest": "random forest",
+    "ebm": "explainable boosting",
+    "late_fusion": "clinical and radiomic parts, mean",
+    "stacking": "clinical and radiomic parts, stacked",
+}
 
 METRIC_TITLES = {
     "c_index": "C",

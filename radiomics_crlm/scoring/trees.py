@@ -18,6 +18,9 @@ _OBJECTIVES: Mapping[str, Mapping[str, Any]] = {
     "binary:logistic": {"name": "binary:logistic", "reg_loss_param": {"scale_pos_weight": "1"}},
     "survival:cox": {"name": "survival:cox"},
 }
+_AFT = "survival:aft"
+_DISTRIBUTIONS = ("normal", "logistic", "extreme")
+_SCALE = re.compile(r"[0-9]\.?[0-9]{0,10}")
 _BASE_SCORE = re.compile(r"\[[0-9](\.[0-9]{1,9})?E(-?[0-9]|-[1-3][0-9])\]")
 _MAX_TREES = 2000
 _MAX_DEPTH = 16
@@ -55,9 +58,7 @@ def check_trees(content: Mapping[str, Any]) -> None:
     features, base_score = _whole(parameters, "num_feature"), parameters.get("base_score")
     if not isinstance(base_score, str) or not _BASE_SCORE.fullmatch(base_score):
         raise _bad("base_score is no number")
-    objective = _mapping(learner, "objective").get("name")
-    if not isinstance(objective, str) or objective not in _OBJECTIVES:
-        raise _bad("another kind of objective")
+    objective = _objective(_mapping(learner, "objective"))
     version = _list(content, "version")
     if [type(number) for number in version] != [int, int, int] or version[0] != 3:
         raise _bad("another version of the document")
@@ -70,7 +71,23 @@ def check_trees(content: Mapping[str, Any]) -> None:
         _check_tree(tree, number, features)
 
 
-def _document(trees: int, features: int, base_score: str, objective: str, version: list[int]) -> dict[str, Any]:
+def _objective(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The objective as it must be, its free numbers taken from the document."""
+    name = found.get("name")
+    if name == _AFT:
+        part = _mapping(found, "aft_loss_param")
+        shape, scale = part.get("aft_loss_distribution"), part.get("aft_loss_distribution_scale")
+        if shape not in _DISTRIBUTIONS or not isinstance(scale, str) or not _SCALE.fullmatch(scale):
+            raise _bad("another distribution of the time")
+        return {"name": name, "aft_loss_param": {"aft_loss_distribution": shape, "aft_loss_distribution_scale": scale}}
+    if not isinstance(name, str) or name not in _OBJECTIVES:
+        raise _bad("another kind of objective")
+    return _OBJECTIVES[name]
+
+
+def _document(
+    trees: int, features: int, base_score: str, objective: Mapping[str, Any], version: list[int]
+) -> dict[str, Any]:
     """The document around the trees."""
     model = {
         "cats": {"enc": [], "feature_segments": [], "sorted_idx": []},
@@ -80,7 +97,8 @@ def _document(trees: int, features: int, base_score: str, objective: str, versio
     }
     parameters = {
         "base_score": base_score,
-        "boost_from_average": "1",
+        # Times have their starting point given.
+        "boost_from_average": "0" if objective["name"] == _AFT else "1",
         "num_class": "0",
         "num_feature": str(features),
         "num_target": "1",
@@ -91,7 +109,7 @@ def _document(trees: int, features: int, base_score: str, objective: str, versio
         "feature_types": [],
         "gradient_booster": {"model": model, "name": "gbtree"},
         "learner_model_param": parameters,
-        "objective": _OBJECTIVES[objective],
+        "objective": objective,
     }
     return {"learner": learner, "version": version}
 

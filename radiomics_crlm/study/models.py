@@ -9,13 +9,14 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from radiomics_crlm import clinical as rule_engine
-from radiomics_crlm.config import EndpointConfig, ExperimentConfig, LearnerName
+from radiomics_crlm.config import EndpointConfig, ExperimentConfig, FeatureSetConfig, LearnerName, load_endpoints
 from radiomics_crlm.errors import ConfigError
 from radiomics_crlm.explanation import out_of_fold_attributions
 from radiomics_crlm.modelling.checks import check_design
 from radiomics_crlm.modelling.columns import ColumnSpec
 from radiomics_crlm.modelling.design import Predictors, build_predictors
-from radiomics_crlm.modelling.recipe import Recipe
+from radiomics_crlm.modelling.glassbox import require_interpret
+from radiomics_crlm.modelling.recipe import Recipe, not_deliverable, why_not
 from radiomics_crlm.modelling.train import CvResult, fit_final, nested_cv
 from radiomics_crlm.schema import refuse_later
 from radiomics_crlm.study.prepare import Prepared, Progress
@@ -69,6 +70,7 @@ def plan_models(experiment: ExperimentConfig, prepared: Prepared, *, allow_leak:
                 allow_leak=allow_leak,
                 never={c for c in (endpoint.event, endpoint.months, endpoint.competing) if c is not None},
             )
+            sources = {spec.source for spec in predictors.inputs}
             plans += [
                 Plan(
                     name,
@@ -77,8 +79,50 @@ def plan_models(experiment: ExperimentConfig, prepared: Prepared, *, allow_leak:
                     _recipe(set_name, predictors, endpoint, learner, experiment),
                 )
                 for learner in experiment.learners
+                if not why_not(learner, endpoint.kind, sources)
             ]
     return tuple(plans)
+
+
+def check_learners(experiment: ExperimentConfig) -> None:
+    """Refuse, before there are data, learners that fit nothing here and deliveries that cannot be made.
+
+    A learner that fits some endpoints and feature sets is planned for those.
+
+    Raises
+    ------
+    ConfigError
+        If the package of a learner is absent, a learner fits no endpoint and feature set, an endpoint has no learner,
+        or one that is to be delivered does not fit there or cannot be frozen.
+    """
+    if "ebm" in experiment.learners:
+        require_interpret()
+    kinds = {name: endpoint.kind for name, endpoint in load_endpoints().items() if name in experiment.endpoints}
+    sources = {name: _sources(feature_set) for name, feature_set in experiment.feature_sets.items()}
+    for learner in experiment.learners:
+        reasons = [why_not(learner, kind, blocks) for kind in kinds.values() for blocks in sources.values()]
+        if all(reasons) and reasons:
+            raise ConfigError("a learner fits no endpoint and feature set of the experiment", got=reasons[0])
+    for endpoint, kind in kinds.items():
+        if all(why_not(learner, kind, blocks) for learner in experiment.learners for blocks in sources.values()):
+            raise ConfigError("no learner of the experiment fits an endpoint", where=endpoint, got=kind)
+    for endpoint, model in experiment.deliver.items():
+        feature_set, named = model.split("/")
+        task = kinds.get(endpoint, "time_to_event")
+        reason = why_not(named, task, sources[feature_set]) or not_deliverable(named, task)
+        if reason:
+            raise ConfigError(
+                "this model cannot be delivered",
+                where=f"{endpoint}, {model}",
+                got=reason,
+                remedy="remove it from deliver",
+            )
+
+
+def _sources(feature_set: FeatureSetConfig) -> set[str]:
+    return {
+        name for name, wanted in (("clinical", feature_set.columns), ("radiomics", feature_set.radiomics)) if wanted
+    }
 
 
 def refuse_late_rules(experiment: ExperimentConfig, prepared: Prepared, endpoint: EndpointConfig) -> None:
@@ -115,6 +159,7 @@ def _recipe(
             # Beside many radiomic columns the few clinical ones always stay: the question is what radiomics adds to
             # them.
             keep=has_radiomics and spec.source == "clinical",
+            block=spec.source,
         )
         for spec in predictors.inputs
     )

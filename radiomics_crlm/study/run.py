@@ -23,7 +23,7 @@ from radiomics_crlm.schema import Refusal, load_schema
 from radiomics_crlm.study.crosscheck import cross_check_cohort
 from radiomics_crlm.study.deliver import deliver
 from radiomics_crlm.study.evaluate import count_outcomes, evaluate_study, rule_scores
-from radiomics_crlm.study.models import Plan, Trained, plan_models, train_models
+from radiomics_crlm.study.models import Plan, Trained, check_learners, plan_models, train_models
 from radiomics_crlm.study.prepare import Prepared, Progress, prepare
 from radiomics_crlm.study.stages import write_extraction
 from radiomics_crlm.study.track import track_study
@@ -99,13 +99,14 @@ def start_study(path: Path, *, out: Path, data: Path | None, jobs: int, allow_le
 
 
 def check_experiment(experiment: ExperimentConfig) -> None:
-    """Check what can be checked without data: rules and delivered score columns exist.
+    """Check what can be checked without data: rules and delivered score columns exist, learners fit their task.
 
     Raises
     ------
     ConfigError
-        Naming the unknown rule, or the column that is no delivered score.
+        Naming the unknown rule, the column that is no delivered score, or the learner and what it does not fit.
     """
+    check_learners(experiment)
     for rule in experiment.rules:
         rule_engine.describe(rule)
     numbers = {n for n, s in load_schema("clinical").columns.items() if s.type in ("int", "float")}

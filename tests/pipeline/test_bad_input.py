@@ -196,7 +196,21 @@ def test_wrong_calls(cohort, tmp_path, capsys, arguments, code, message):
         ({"learner": ["ridge"]}, 2, "learner: Extra inputs are not permitted"),
         ({"endpoints": ["cure"], "deliver": {}}, 2, "unknown endpoints; expected recurrence, .* got cure"),
         ({"rules": ["fong_crs", "fongg"], "comparators": ["fong_crs"]}, 2, "fongg"),
-        ({"learners": ["deep"]}, 2, "learners.0: Input should be 'ridge' or 'xgboost'"),
+        ({"learners": ["deep"]}, 2, "learners.0: Input should be 'ridge', 'elastic_net', .* or 'stacking'"),
+        (
+            {
+                "learners": ["ridge", "late_fusion"],
+                "feature_sets": {"c": {"title": "c", "columns": ["cea_ng_ml"]}},
+                "deliver": {},
+            },
+            2,
+            "a learner fits no endpoint and feature set .* late_fusion needs clinical and radiomic",
+        ),
+        (
+            {"learners": ["ridge", "fine_gray"], "deliver": {"recurrence_24m": "combined/fine_gray"}},
+            2,
+            "recurrence_24m, combined/fine_gray: .* fine_gray is not for binary endpoints",
+        ),
         ({"deliver": {"os": "combined/ridge"}}, 2, "deliver names the endpoint 'os'"),
         (
             {"cohort": {"kind": "simulated", "settings": {"patients": 8, "mr_fraction": 0}}},
