@@ -249,8 +249,9 @@ def test_every_state_of_iwatsuki(outside: bool | None, margin: bool | None) -> N
         got = clinical.evaluate("iwatsuki1999", {**inputs, "extrahepatic_present": outside, "margin_positive": margin})
         low, high = sum(option[1] for option in state), sum(option[2] for option in state)
         missing = [name for option in state for name in option[3]]
+        assert (got.group_certain, got.extra) == (None, {})  # its bounds are grades: no group follows from them alone
         if outside or margin:
-            assert (got.status, got.score, got.group) == ("ok", None, "grade_6")
+            assert (got.status, got.score, got.group, got.missing) == ("ok", None, "grade_6", ())
         elif not missing and outside is False:
             assert (got.status, got.score, got.group) == ("ok", low, f"grade_{1 + low}")
         else:

@@ -8,8 +8,10 @@ import pytest
 import yaml
 
 from radiomics_crlm import clinical
+from radiomics_crlm.clinical import catalogue
 from radiomics_crlm.clinical.catalogue import rules
 from radiomics_crlm.clinical.engine import _METHODS
+from radiomics_crlm.errors import ConfigError
 from radiomics_crlm.schema import AVAILABILITY, is_later
 
 DATA = Path(clinical.__file__).parent / "data"
@@ -89,3 +91,38 @@ def test_every_source_is_cited_by_a_rule() -> None:
 
 def test_discrimination_belongs_to_rules() -> None:
     assert set(yaml.safe_load((DATA / "discrimination.yaml").read_text(encoding="utf-8"))) <= set(clinical.rule_ids())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"inputs": ["n_liver_mets", "n_livers"], "sources": ["fong1999"]}, "n_livers"),
+        ({"fallbacks": ["shoe_size"], "sources": ["fong1999"]}, "shoe_size"),
+        ({"inputs": ["n_liver_mets"], "sources": ["fong1999", "nobody1900"]}, "nobody1900"),
+        ({"optional": ["shoe_size", "hat_size"], "sources": ["nobody1900"]}, "shoe_size, hat_size, nobody1900"),
+    ],
+)
+def test_a_rule_that_names_what_does_not_exist_is_refused(
+    wrong: dict[str, list[str]], named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = {"title": "T", "definition": "D", "method": "steps", **wrong}
+    files = {"timing": {"mine": entry}, "sources": catalogue._read("sources")}
+    monkeypatch.setattr(catalogue, "_read", lambda name: files.get(name, {}))
+    with pytest.raises(ConfigError, match=rf"^mine: a rule names an unknown input or source; got {named}\.$"):
+        rules.__wrapped__()
+
+
+def test_two_rules_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def files(name: str) -> dict[str, object]:
+        return {"mine": {"title": "T", "definition": "D", "method": "steps"}} if name in ("timing", "scores") else {}
+
+    monkeypatch.setattr(catalogue, "_read", files)
+    with pytest.raises(ConfigError, match=r"^mine: two rules share an id\.$"):
+        rules.__wrapped__()
+
+
+def test_at_most_three_names_are_offered_for_a_wrong_one() -> None:
+    with pytest.raises(ConfigError, match=r"Did you mean game2018 or plato_game or jsccr_grade\?"):
+        clinical.describe("gaem")
+    with pytest.raises(ConfigError, match=r"Did you mean \w+ or \w+ or \w+\?"):
+        clinical.describe("resect")

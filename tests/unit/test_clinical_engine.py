@@ -10,6 +10,10 @@ import pandas as pd
 import pytest
 
 from radiomics_crlm import clinical
+from radiomics_crlm.clinical.catalogue import Rule
+from radiomics_crlm.clinical.decisions import steps
+from radiomics_crlm.clinical.derivation import Prepared
+from radiomics_crlm.clinical.engine import facts_of
 from radiomics_crlm.clinical.table import COLUMNS
 from radiomics_crlm.errors import ConfigError, InputError
 from radiomics_crlm.schema import check_table, load_schema, parse_table
@@ -151,6 +155,8 @@ def test_the_interval_falls_back_to_dates_and_then_to_a_true_flag(
         ("nordlinger1996", {"age_years": 60}, ("age_years",)),
         ("konopke2009", {"cea_ng_ml": 200}, ()),
         ("game2018", {"cea_ng_ml": 20}, ("cea_ng_ml",)),
+        ("resect_allard2017", {"n_liver_mets": 10}, ("n_liver_mets",)),
+        ("resect_allard2017", {"n_liver_mets": 11}, ()),
         (
             "fong_crs",
             {
@@ -274,3 +280,16 @@ def test_optional_rules_run_only_when_asked_for() -> None:
     ran = set(clinical.evaluate_table(table)["rule"])
     assert set(clinical.rule_ids()) - ran == {"makuuchi", "flr_hypertrophy", "albi"}
     assert clinical.evaluate_table(table, ["albi"])["missing"].tolist() == ["bilirubin_mg_dl;albumin_g_l"]
+
+
+def test_a_table_of_steps_must_end() -> None:
+    rows = [{"when": {"bilobar": True}, "group": "both"}]
+    facts = facts_of(Prepared({"bilobar": np.array([0.0])}, np.array([None])))
+    with pytest.raises(ConfigError, match=r"^mine: a table of steps has no last row without a condition\.$"):
+        steps(Rule("mine", "", "", "steps", ("bilobar",), body={"rows": rows}), facts)
+
+
+def test_a_rule_without_groups_has_none_between_its_bounds() -> None:
+    for rule in ("rees2008_postop", "malik2007", "fong_seven_factors", "sirt_adverse"):
+        got = clinical.evaluate(rule, {})
+        assert (got.status, got.group_certain, got.extra) == ("not_assessable", None, {})

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from radiomics_crlm.clinical.components import components
+from radiomics_crlm.clinical.components import Component, components
 from radiomics_crlm.clinical.explain import TEAM
 from radiomics_crlm.report.rules_sheet import build_sheet, render_sheet, sheet_text
 
@@ -164,3 +164,16 @@ def test_an_open_item_names_the_inputs_it_waits_for(
     rule: str, inputs: dict[str, object], index: int, missing: tuple[str, ...]
 ) -> None:
     assert components(rule, inputs)[index].missing == missing
+
+
+def test_an_item_of_a_score_shows_all_its_bins_and_what_keeps_it_open() -> None:
+    found = components("rees2008_postop", {"cea_ng_ml": 10})
+    cea = "cea_ng_ml < 6: 0 / cea_ng_ml [6, 60]: 1 / cea_ng_ml > 60: 3"
+    size = "largest_met_mm < 50: 0 / largest_met_mm [50, 100]: 2 / largest_met_mm > 100: 7"
+    assert found[2] == Component(cea, True, 1.0, 1.0)
+    assert found[3] == Component(size, None, 0.0, 7.0, ("largest_met_mm",))
+
+
+def test_only_one_rule_halves_the_marker() -> None:
+    found = components("lt_favourable_predictors", {"cea_ng_ml": 10, "mtv_pet_cm3": 70})
+    assert [item.state for item in found] == [None, False, None, None]
