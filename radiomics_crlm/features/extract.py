@@ -8,6 +8,7 @@ made once per image for all feature classes; and the loops that matter are compi
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ import pandas as pd
 import SimpleITK as sitk
 from radiomics import imageoperations
 from scipy import ndimage
+from threadpoolctl import ThreadpoolController
 
 from radiomics_crlm.errors import CrlmError
 from radiomics_crlm.features.filters import filtered_images
@@ -301,13 +303,20 @@ def _box_of(inside: np.ndarray) -> Box:
 
 @contextmanager
 def _quiet_engine() -> Iterator[None]:
-    """One thread (sums do not depend on the machine) and no log lines from inside the engine."""
+    """One thread (sums do not depend on the machine, small matrices are faster) and no log lines from the engine."""
     logger = logging.getLogger("radiomics")
     level, threads = logger.level, sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
     logger.setLevel(logging.CRITICAL + 1)
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     try:
-        yield
+        with _linear_algebra().limit(limits=1):
+            yield
     finally:
         logger.setLevel(level)
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
+
+
+@functools.cache
+def _linear_algebra() -> ThreadpoolController:
+    """The thread pools of numpy's libraries; finding them takes longer than most regions."""
+    return ThreadpoolController()
