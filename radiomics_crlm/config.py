@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -42,6 +43,7 @@ class EndpointConfig(Strict):
     title: str
     kind: Literal["time_to_event", "binary"]
     event: str
+    event_levels: tuple[str, ...] = Field(default=(), description="levels that are the event, of a column with levels")
     months: str | None = None
     competing: str | None = Field(default=None, description="column that is true for the event or the competing event")
     horizon_months: float | None = Field(default=None, gt=0)
@@ -64,6 +66,19 @@ class EndpointConfig(Strict):
         return self
 
 
+class RobustnessSelection(Strict):
+    """Only features that perturbations, or other readers, hardly change: chosen inside each training fold.
+
+    ``table`` is ``perturbed_patients.parquet`` of ``crlm robustness``, named from the folder given with ``--data`` (without
+    one, from the current folder). Lesion aggregates (``largest__``, ``weighted__``, ``dispersion__``) need an ICC(2,1)
+    whose lower 95 % limit reaches ``minimum`` among the training patients.
+    """
+
+    table: str = Field(min_length=1)
+    minimum: float = Field(default=0.75, ge=0, le=1)
+    raters: Literal["perturbations", "readers"] = "perturbations"
+
+
 class RadiomicsSelection(Strict):
     """Columns of ``features_patient`` that enter a feature set."""
 
@@ -72,6 +87,7 @@ class RadiomicsSelection(Strict):
     columns: tuple[str, ...] = Field(
         default=("largest__*", "weighted__*"), min_length=1, description="shell patterns of feature columns"
     )
+    robustness: RobustnessSelection | None = None
 
 
 class FeatureSetConfig(Strict):
@@ -90,13 +106,50 @@ class FeatureSetConfig(Strict):
 
 
 class DesignConfig(Strict):
-    """Repeated nested cross-validation by patient; folds are drawn once and shared by all endpoints and models."""
+    """Who is tested by models that were fitted on whom; folds are made once and shared by all endpoints and models.
 
-    outer_folds: int = Field(default=5, ge=2, le=20)
+    ``repeated_cv``: repeated nested cross-validation by patient. ``leave_one_centre_out``: each centre is tested by
+    models of all others. ``temporal``: each block of time is tested by models of the earlier ones, and the first block
+    is never tested. ``external`` names cohorts that models of the whole development cohort are tried on once, besides.
+    """
+
+    kind: Literal["repeated_cv", "leave_one_centre_out", "temporal"] = "repeated_cv"
+    column: str | None = Field(default=None, description="clinical column of the centre, or of the time order")
+    cuts: tuple[float | date, ...] = Field(
+        default=(), description="temporal: first value of each block but the first; without them blocks of equal size"
+    )
+    external: dict[Slug, str] = Field(
+        default_factory=dict, description="name: folder of a cohort, from the folder given with --data"
+    )
+    outer_folds: int = Field(default=5, ge=2, le=20, description="temporal: number of blocks")
     repeats: int = Field(default=5, ge=1, le=100)
     inner_folds: int = Field(default=5, ge=2, le=20)
     seed: int = Field(ge=0)
     bootstrap_draws: int = Field(default=2000, ge=100, le=20000)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_kind(cls, content: Any) -> Any:
+        if not isinstance(content, dict) or content.get("kind", "repeated_cv") == "repeated_cv":
+            return content
+        blocks = len(content.get("cuts") or ()) + 1
+        named = {"outer_folds": max(2, blocks)} if content["kind"] == "temporal" else {}
+        return {"repeats": 1, **named, **content}
+
+    @model_validator(mode="after")
+    def _fits_kind(self) -> DesignConfig:
+        plain = self.kind == "repeated_cv"
+        if plain != (self.column is None):
+            raise ValueError(f"the design {self.kind} needs {'no' if plain else 'a'} column")
+        if not plain and self.repeats != 1:
+            raise ValueError(f"the design {self.kind} cannot be repeated: the column decides who is tested")
+        if self.cuts and self.kind != "temporal":
+            raise ValueError("cuts are for the design temporal")
+        if self.cuts and (len({type(cut) for cut in self.cuts}) > 1 or sorted(set(self.cuts)) != list(self.cuts)):
+            raise ValueError("cuts must be all numbers or all dates, and rise")
+        if self.cuts and self.outer_folds != len(self.cuts) + 1:
+            raise ValueError(f"{len(self.cuts)} cuts make {len(self.cuts) + 1} blocks; leave outer_folds out")
+        return self
 
 
 class SimulatedSource(Strict):

@@ -52,7 +52,7 @@ def build_outcome(clinical: pd.DataFrame, endpoint: EndpointConfig, name: str) -
         if code
     )
     kept = clinical[codes == ""]
-    event = kept[endpoint.event].astype(bool).to_numpy()
+    event = _happened(kept, endpoint).astype(bool).to_numpy()
     code = np.where(event, EVENT, CENSORED)
     if endpoint.competing is not None:
         other = kept[endpoint.competing].astype(bool).to_numpy()
@@ -76,6 +76,14 @@ _REASONS = {
 }
 
 
+def _happened(clinical: pd.DataFrame, endpoint: EndpointConfig) -> pd.Series:
+    """Whether the event is recorded; null where unknown."""
+    column = clinical[endpoint.event]
+    if not endpoint.event_levels:
+        return column.astype("boolean")
+    return column.isin(endpoint.event_levels).astype("boolean").mask(column.isna())
+
+
 def _exclusion_codes(clinical: pd.DataFrame, endpoint: EndpointConfig) -> np.ndarray:
     """Per row the first reason to leave the patient out, or an empty text."""
     codes = np.full(len(clinical), "", dtype=object)
@@ -93,6 +101,6 @@ def _exclusion_codes(clinical: pd.DataFrame, endpoint: EndpointConfig) -> np.nda
         if required is not None:
             mark(clinical[required].isna(), "outcome_missing")
     if endpoint.competing is not None:
-        event = clinical[endpoint.event].astype("boolean").fillna(False)
+        event = _happened(clinical, endpoint).fillna(False)
         mark(event & ~clinical[endpoint.competing].astype("boolean").fillna(True), "outcome_contradiction")
     return codes

@@ -76,3 +76,30 @@ def test_contradictory_definitions(change, message):
     content = {**ENDPOINTS["recurrence_24m"].model_dump(), **change}
     with pytest.raises(ConfigError, match=message):
         parse_config(EndpointConfig, content, where="test")
+
+
+def test_levels_that_are_the_event():
+    clinical = charts(best_response=["CR", "PR", "SD", "PD", ""], measurable_lesion=["1", "", "1", "0", "1"])
+    outcome = build_outcome(clinical, ENDPOINTS["response"], "response")
+    assert outcome.table["event"].tolist() == [1, 1, 0]
+    assert {e.patient_id: e.code for e in outcome.exclusions} == {"P3": "not_in_population", "P4": "outcome_missing"}
+
+
+def test_death_competes_with_conversion_in_a_window():
+    clinical = charts(
+        initially_resectable=["0"] * 4,
+        complete_local_treatment=["1", "0", "0", "1"],
+        conversion_event=["1", "1", "0", "0"],
+        conversion_months=["5", "3", "20", "4"],
+    )
+    outcome = build_outcome(clinical, ENDPOINTS["conversion_6m"], "conversion_6m")
+    assert outcome.table["event"].tolist() == [1, 2, 0]
+    assert {e.patient_id: e.code for e in outcome.exclusions} == {"P3": "outcome_contradiction"}
+
+
+def test_every_endpoint_says_when_time_begins_and_when_it_speaks():
+    assert all(endpoint.index_date and endpoint.prediction_time for endpoint in ENDPOINTS.values())
+    moments = {
+        name: ENDPOINTS[name].prediction_time for name in ("conversion", "conversion_restaging", "recurrence_6m")
+    }
+    assert moments == {"conversion": "baseline", "conversion_restaging": "restaging", "recurrence_6m": "preoperative"}
