@@ -10,7 +10,7 @@ import numpy as np
 from radiomics_crlm.errors import InputError
 from radiomics_crlm.evaluation.outcome import Floats, Outcome, horizon_labels
 from radiomics_crlm.modelling.boosting import BoosterSettings, margins, train_aft_booster, train_booster
-from radiomics_crlm.modelling.learner import RiskLearner, check_positive
+from radiomics_crlm.modelling.learner import RiskLearner, canonical_order, check_positive
 from radiomics_crlm.modelling.log_time import DISTRIBUTIONS, Distribution, fit_log_time, log_months, time_probability
 from radiomics_crlm.modelling.risk import (
     breslow_baseline,
@@ -127,8 +127,10 @@ class XGBoostCox(_Boosted):
     def fit(self, X: Floats, y: Outcome) -> Self:
         """Fit on n x p inputs."""
         X = self._training(X, y, None)
-        # The loss uses the order of times alone; ranks keep a time of 0 from losing its sign, which codes the event.
-        rank = np.unique(y["months"], return_inverse=True)[1] + 1.0
+        # The loss uses the order of times alone. Ranks keep a time of 0 from losing its sign, which codes the event,
+        # and make tied times distinct: xgboost would settle ties by the order of the table.
+        rank = np.empty(y.size)
+        rank[canonical_order(X, y)] = np.arange(1.0, y.size + 1.0)
         signed = np.where(y["event"] == 1, rank, -rank)
         self.booster_ = train_booster(
             X, signed, np.ones(y.size), objective="survival:cox", settings=self._settings(), seed=self.seed

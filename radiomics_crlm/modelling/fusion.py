@@ -14,7 +14,7 @@ from typing import Any, Self, get_args
 import numpy as np
 
 from radiomics_crlm.errors import InputError
-from radiomics_crlm.evaluation.outcome import Floats, Outcome, horizon_labels
+from radiomics_crlm.evaluation.outcome import Floats, Outcome, check_outcome, horizon_labels
 from radiomics_crlm.modelling.columns import Block
 from radiomics_crlm.modelling.cox import risk_sets
 from radiomics_crlm.modelling.inner_folds import draw_inner_folds, stratum
@@ -151,13 +151,16 @@ class _Stacked(_Fusion):
         """Ridge, without negative weights, on the standardised predictions for patients the parts did not see."""
         check_positive(penalty_stack=self.penalty_stack)
         horizon = getattr(self, "horizon", None)
+        if not self.folds >= 2:
+            raise InputError("a learner setting is out of range", where="folds", expected=">= 2", got=str(self.folds))
+        check_outcome(y, horizon=horizon, min_events=2, where="stacking")
         inner = draw_inner_folds(stratum(y, horizon), self.folds, np.random.default_rng(self.seed))
         blocks = self._present(X.shape[1])
         unseen = np.empty((len(X), len(parts)))
-        for fold in range(self.folds):
+        for fold in np.unique(inner):
             train, test = np.flatnonzero(inner != fold), np.flatnonzero(inner == fold)
             for column, block in enumerate(blocks):
-                unseen[test, column] = self._part(block, X, y, fold, train, memo).predictor(X[test])
+                unseen[test, column] = self._part(block, X, y, int(fold), train, memo).predictor(X[test])
         mean, spread = unseen.mean(axis=0), unseen.std(axis=0)
         used = np.flatnonzero(spread > _CONSTANT)
         weights = np.zeros(len(parts))

@@ -129,11 +129,12 @@ def check_share(**settings: float) -> None:
 
 
 def canonical_order(X: Floats, y: Outcome) -> np.ndarray:
-    """Positions that sort the rows by outcome and then by inputs.
+    """Positions that sort the rows by time (at equal times events come first) and then by inputs.
 
-    A learner that draws rows at random works on the sorted ones, so that the order of the table does not matter.
+    A learner to which the order of rows matters, such as one that draws rows at random, works on the sorted ones, so
+    that the order of the table does not matter.
     """
-    return np.lexsort((*X.T[::-1], y["event"], y["months"]))
+    return np.lexsort((*X.T[::-1], y["event"], y["event"] != 1, y["months"]))
 
 
 def _refuse_not_finite(X: Floats) -> None:

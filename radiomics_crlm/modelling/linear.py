@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
 from radiomics_crlm.evaluation.outcome import Floats, Outcome, horizon_labels
 from radiomics_crlm.modelling.cox import PartialLikelihood, RiskSets, fit_ridge_cox, risk_sets
@@ -88,11 +87,9 @@ class RidgeLogistic(_RidgePath, AtHorizon):
         label, weight = horizon_labels(y, self.horizon)
         known = weight > 0
         rotated, basis = row_space(X[known])
-        model = LogisticRegression(
-            C=1.0 / (self.penalty * weight.sum()), solver="newton-cholesky", tol=1e-8, max_iter=500
-        )
-        model.fit(rotated, label[known], sample_weight=weight[known])
-        self._set(basis @ model.coef_[0] if basis is not None else model.coef_[0], float(model.intercept_[0]), X)
+        none, ridge = np.zeros(rotated.shape[1]), np.full(rotated.shape[1], self.penalty)
+        beta = fit_label(rotated, label[known], weight[known], none, ridge, None)
+        self._set(basis @ beta[:-1] if basis is not None else beta[:-1], float(beta[-1]), X)
         return self
 
 
@@ -205,13 +202,7 @@ class ElasticNetLogistic(_NetPath, AtHorizon):
         X = self._training(X, y, self.horizon)
         label, weight = horizon_labels(y, self.horizon)
         known = weight > 0
-        label, share = label[known], weight[known] / weight.sum()
-        lasso, ridge = (np.append(values, 0.0) for values in self._penalties(X.shape[1]))
-        inputs = np.column_stack((X[known], np.ones(label.size)))
-        if start is None:
-            mean = float(share @ label)
-            start = np.append(np.zeros(X.shape[1]), np.log(mean / (1.0 - mean)))
-        beta = fit_elastic_net(lambda linear: LogLoss(label, share, linear), inputs, lasso, ridge, start=start)
+        beta = fit_label(X[known], label[known], weight[known], *self._penalties(X.shape[1]), start)
         self._set(beta[:-1], float(beta[-1]), X)
         return beta
 
@@ -246,6 +237,18 @@ class ElasticNetCox(_NetPath, Hazard):
         beta = fit_elastic_net(lambda linear: PartialLikelihood(sets, linear), X[sets.order], lasso, ridge, start=start)
         self._set(beta, 0.0, X)
         return beta
+
+
+def fit_label(X: Floats, label: Floats, weight: Floats, l1: Floats, l2: Floats, start: Floats | None) -> Floats:
+    """Coefficients and, last, the free intercept of a penalised logistic regression of weighted labels."""
+    share = weight / weight.sum()
+    if start is None:
+        mean = float(share @ label)
+        start = np.append(np.zeros(X.shape[1]), np.log(mean / (1.0 - mean)))
+    inputs = np.column_stack((X, np.ones(label.size)))
+    return fit_elastic_net(
+        lambda linear: LogLoss(label, share, linear), inputs, np.append(l1, 0.0), np.append(l2, 0.0), start=start
+    )
 
 
 def ridge_hazard(X: Floats, sets: RiskSets, penalty: float) -> Floats:
