@@ -11,6 +11,7 @@ import typer
 
 import radiomics_crlm
 from radiomics_crlm.cli import (
+    anchor_command,
     cohort_commands,
     doctor_command,
     fetch_command,
@@ -42,6 +43,7 @@ for module in (
     robustness_commands,
     rules_commands,
     score_command,
+    anchor_command,
     doctor_command,
 ):
     module.register(app)
