@@ -215,6 +215,9 @@ class ExperimentConfig(Strict):
                 raise ValueError(f"deliver names the model {model!r}; the experiment has {', '.join(sorted(models))}")
         if unknown := set(self.comparators) - set(self.rules):
             raise ValueError(f"comparators {sorted(unknown)} are not among the rules")
+        fitted = "recalibrated" in self.rule_forms or self.rule_policy == "imputed"
+        if fitted and self.design.kind == "temporal":
+            raise ValueError("rules that are recalibrated or imputed in each fold would see later patients")
         return self
 
 

@@ -42,7 +42,7 @@ def out_of_fold_attributions(result: CvResult, X: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Table ``attributions``. Every input that any fold used has a row for every patient, with attribution 0
+        Table ``attributions``. Every input that any fold used has a row for every tested patient, with attribution 0
         where the fold's model did not use it, so that means over patients are comparable.
 
     Raises
@@ -58,7 +58,8 @@ def out_of_fold_attributions(result: CvResult, X: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for (repeat, fold), pipeline in result.models.items():
         tested = result.folds.index[result.folds[repeat] == fold]
-        parts.append(_explain(shap, pipeline, X.loc[X.index.difference(tested)], X.loc[tested]))
+        parts.append(_explain(shap, pipeline, X.loc[result.trained(repeat, fold).sort_values()], X.loc[tested]))
+    X = X.loc[X.index.isin(result.tested())]
     attribution = pd.concat(parts).loc[X.index]
     shown = readable_inputs(X, result)
     order = [name for name in shown.columns if name in attribution.columns]

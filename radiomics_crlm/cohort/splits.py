@@ -163,6 +163,14 @@ def temporal_folds(order: pd.Series, *, blocks: int, cuts: Sequence[float | date
     return _one_repeat(order.index, codes)
 
 
+def of_tested(table: pd.DataFrame, folds: pd.DataFrame, design: DesignConfig) -> pd.DataFrame:
+    """Rows of patients whom the design tests: all, but for the first block of time, which is fitted only."""
+    if design.kind != "temporal":
+        return table
+    tested = folds.loc[folds["fold"] > 0, "patient_id"]
+    return table[table["patient_id"].isin(tested)].reset_index(drop=True)
+
+
 def refuse_duplicates(development: Sequence[str], external: Mapping[str, Sequence[str]]) -> None:
     """Make sure that no patient is in two cohorts: the external evaluation would see a training patient.
 

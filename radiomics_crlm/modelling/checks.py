@@ -15,6 +15,9 @@ from radiomics_crlm.modelling.inner_folds import draw_inner_folds as draw_inner_
 from radiomics_crlm.modelling.inner_folds import stratum as stratum
 from radiomics_crlm.modelling.recipe import Recipe, candidates
 
+# The square of a larger number, of which a standard deviation is made, is no finite one.
+_LARGEST = 1e150
+
 
 def check_table(X: pd.DataFrame, recipe: Recipe) -> None:
     """Refuse duplicated patients, unreadable cells, and a table without a single value.
@@ -31,8 +34,14 @@ def check_table(X: pd.DataFrame, recipe: Recipe) -> None:
             f"{int(X.index.duplicated().sum())} patients are repeated, {int(np.sum(X.index.isna()))} have no key",
             where="predictors", expected="one row per patient",
         )  # fmt: skip
-    if np.isnan(encode(X, recipe.columns)).all():
+    values = encode(X, recipe.columns)
+    if np.isnan(values).all():
         raise InputError("all predictors are missing in all patients", where=recipe.name)
+    if huge := int((np.abs(values) > _LARGEST).any(axis=0).sum()):
+        raise InputError(
+            f"{huge} inputs are too large to be standardised: they would be missing after imputation and scaling",
+            where=recipe.name, expected=f"at most {_LARGEST:g}", remedy="change their unit, or leave them out",
+        )  # fmt: skip
 
 
 def align_outcome(y: Outcome | pd.DataFrame, patients: pd.Index) -> Outcome:
@@ -95,9 +104,24 @@ def fold_matrix(folds: pd.DataFrame, patients: pd.Index) -> pd.DataFrame:
     return wide.loc[patients].astype(int)
 
 
+def tested_folds(assigned: Ints, *, forward: bool) -> Ints:
+    """The folds of a repeat that are tested: all; in a design that goes forward in time, all but the first.
+
+    >>> tested_folds(np.array([0, 2, 1, 0]), forward=True).tolist()
+    [1, 2]
+    """
+    return np.unique(assigned)[1 if forward else 0 :]
+
+
+def training_flags(assigned: Ints, fold: int, *, forward: bool) -> npt.NDArray[np.bool_]:
+    """Who is fitted when ``fold`` is tested: all others; in a design that goes forward in time, the earlier folds."""
+    return np.asarray(assigned < fold if forward else assigned != fold)
+
+
 def check_events(
-    y: Outcome, wide: pd.DataFrame, *, kind: Kind, horizon: float | None, min_events: int, where: str
-) -> None:
+    y: Outcome, wide: pd.DataFrame, *, kind: Kind, horizon: float | None, min_events: int, where: str,
+    forward: bool = False,
+) -> None:  # fmt: skip
     """Refuse a constant target, test folds without an event, and training folds with too few.
 
     Raises
@@ -109,16 +133,17 @@ def check_events(
     check_outcome(y, horizon=at, min_events=min_events, where=where)
     for repeat in wide.columns:
         fold = wide[repeat].to_numpy()
-        for number in np.unique(fold):
+        for number in tested_folds(fold, forward=forward):
             place = f"{where}, repeat {repeat}, fold {number}"
             test = fold == number
             tested = event_flags(y[test], at).sum()
             if tested == 0:
                 raise InputError(
-                    "the test fold has no event", where=place, expected="at least 1", got="0",
-                    remedy="use fewer folds, or stratify them by the event",
+                    "the test fold has no event", where=place, expected="at least 1",
+                    got=f"0 in {int(test.sum())} patients", remedy="use fewer or larger folds",
                 )  # fmt: skip
-            trained = int(event_flags(y[~test], at).sum())
+            train = training_flags(fold, number, forward=forward)
+            trained = int(event_flags(y[train], at).sum())
             if trained < min_events:
                 raise InputError(
                     "the training fold has too few events", where=place, expected=f"at least {min_events}",
@@ -140,6 +165,7 @@ def check_design(
     endpoint: str,
     horizon: float | None,
     min_events: int,
+    forward: bool = False,
 ) -> None:
     """Everything that cross-validation would refuse about a model, without fitting it (parameters as there).
 
@@ -154,4 +180,4 @@ def check_design(
     where = f"{endpoint}, {recipe.name}"
     outcome = align_outcome(y, X.index)
     candidates(recipe, at)[0].check(outcome)
-    check_events(outcome, wide, kind=recipe.kind, horizon=at, min_events=min_events, where=where)
+    check_events(outcome, wide, kind=recipe.kind, horizon=at, min_events=min_events, where=where, forward=forward)

@@ -21,7 +21,14 @@ from radiomics_crlm.errors import ConfigError
 from radiomics_crlm.evaluation.discrimination import agreement, endpoint_pairs
 from radiomics_crlm.evaluation.outcome import Floats, Outcome, check_outcome
 from radiomics_crlm.modelling.audit import FitAudit
-from radiomics_crlm.modelling.checks import align_outcome, check_events, check_table, fold_matrix
+from radiomics_crlm.modelling.checks import (
+    align_outcome,
+    check_events,
+    check_table,
+    fold_matrix,
+    tested_folds,
+    training_flags,
+)
 from radiomics_crlm.modelling.estimators import Learner, risks_of_candidates
 from radiomics_crlm.modelling.inner_folds import Ints, draw_inner_folds, stratum
 from radiomics_crlm.modelling.recipe import Recipe, candidates, informed, preprocessing
@@ -45,6 +52,16 @@ class CvResult:
     models: dict[tuple[int, int], Pipeline]
     folds: pd.DataFrame
     fits: int
+    forward: bool = False
+
+    def tested(self) -> pd.Index:
+        """Patients who were predicted, in the order of the table."""
+        first = self.folds[self.folds.columns[0]].to_numpy()
+        return self.folds.index[np.isin(first, tested_folds(first, forward=self.forward))]
+
+    def trained(self, repeat: int, fold: int) -> pd.Index:
+        """Patients of the model of a fold."""
+        return self.folds.index[training_flags(self.folds[repeat].to_numpy(), fold, forward=self.forward)]
 
 
 @dataclass(frozen=True)
@@ -62,7 +79,7 @@ class _Fold:
 def nested_cv(
     X: pd.DataFrame, y: Outcome | pd.DataFrame, folds: pd.DataFrame, recipe: Recipe, *,
     endpoint: str, horizon: float | None, inner_folds: int, seed: int, min_events: int = 10,
-    jobs: int = 1, on_progress: Progress | None = None,
+    jobs: int = 1, on_progress: Progress | None = None, forward: bool = False,
 ) -> CvResult:  # fmt: skip
     """Out-of-fold predictions of a recipe by repeated nested cross-validation.
 
@@ -90,6 +107,8 @@ def nested_cv(
         Processes over outer folds; without influence on the result.
     on_progress
         Called with (outer folds done, outer folds in all).
+    forward
+        Folds are blocks of time: each is predicted by a model of the earlier ones, and the first is not predicted.
 
     Raises
     ------
@@ -102,11 +121,20 @@ def nested_cv(
     at = horizon if recipe.kind == "binary" else None
     outcome = _check_request(X, y, recipe, at, inner_folds)
     wide = fold_matrix(folds, X.index)
-    check_events(outcome, wide, kind=recipe.kind, horizon=at, min_events=min_events, where=f"{endpoint}, {recipe.name}")
+    place = f"{endpoint}, {recipe.name}"
+    check_events(
+        outcome, wide, kind=recipe.kind, horizon=at, min_events=min_events, where=place, forward=forward
+    )  # fmt: skip
     table = X[[column.name for column in recipe.columns]]
-    tasks = [(int(repeat), int(fold)) for repeat in wide.columns for fold in np.unique(wide[repeat])]
+    tasks = [
+        (int(repeat), int(fold))
+        for repeat in wide.columns
+        for fold in tested_folds(wide[repeat].to_numpy(), forward=forward)
+    ]
     calls = (
-        delayed(_outer_fold)(table, outcome, wide[repeat].to_numpy(), recipe, at, inner_folds, (seed, repeat, fold))
+        delayed(_outer_fold)(
+            table, outcome, wide[repeat].to_numpy(), recipe, at, inner_folds, (seed, repeat, fold), forward
+        )
         for repeat, fold in tasks
     )
     done: list[_Fold] = []
@@ -115,7 +143,7 @@ def nested_cv(
         done.append(result)
         if on_progress is not None:
             on_progress(len(done), len(tasks))
-    return _collect(done, endpoint, recipe, wide)
+    return _collect(done, endpoint, recipe, wide, forward)
 
 
 def fit_final(
@@ -149,6 +177,15 @@ def training_rows(assigned: Ints, fold: int) -> Ints:
     return np.flatnonzero(assigned != fold)
 
 
+def report_months(horizon: float | None) -> tuple[float, ...]:
+    """Months at which probabilities are recorded: those of all models, then the horizon of a binary one.
+
+    >>> report_months(6.0)
+    (12.0, 24.0, 36.0, 6.0)
+    """
+    return REPORT_MONTHS if horizon is None or horizon in REPORT_MONTHS else (*REPORT_MONTHS, horizon)
+
+
 def _check_request(
     X: pd.DataFrame, y: Outcome | pd.DataFrame, recipe: Recipe, horizon: float | None, inner_folds: int
 ) -> Outcome:  # fmt: skip
@@ -164,12 +201,14 @@ def _check_request(
 
 def _outer_fold(
     X: pd.DataFrame, y: Outcome, assigned: Ints, recipe: Recipe, horizon: float | None, inner_folds: int,
-    key: tuple[int, int, int],
+    key: tuple[int, int, int], forward: bool,
 ) -> _Fold:  # fmt: skip
     """Tune and fit on the training patients of one outer fold, predict its test patients. Runs in a worker."""
     _, repeat, fold = key
-    train, test = training_rows(assigned, fold), np.flatnonzero(assigned == fold)
-    audit = FitAudit(X.index[test])
+    train = training_rows(assigned, fold) if not forward else np.flatnonzero(assigned < fold)
+    test = np.flatnonzero(assigned == fold)
+    # Going forward in time, later patients are sealed too.
+    audit = FitAudit(X.index[assigned >= fold if forward else assigned == fold])
     with threadpool_limits(1):
         pipeline, tuning = _tune_and_fit(
             X.iloc[train], y[train], recipe, horizon, inner_folds, np.random.default_rng(key), audit
@@ -177,8 +216,9 @@ def _outer_fold(
         inputs = pipeline[:-1].transform(X.iloc[test])
         predictions = pd.DataFrame({"patient_id": X.index[test], "repeat": repeat, "fold": fold})
         predictions["risk"] = pipeline[-1].risk(inputs)
-        probability = pipeline[-1].probability(inputs, REPORT_MONTHS)
-    for column, month in enumerate(REPORT_MONTHS):
+        months = report_months(horizon)
+        probability = pipeline[-1].probability(inputs, months)
+    for column, month in enumerate(months):
         predictions[f"probability_{month:.0f}m"] = probability[:, column]
     return _Fold(repeat, fold, predictions, tuning.assign(repeat=repeat, fold=fold), pipeline, audit.fits)
 
@@ -249,7 +289,7 @@ def most_conservative_best(scores: Floats) -> int:
     return int(np.flatnonzero(scores >= scores.max() - 1e-12)[0])
 
 
-def _collect(done: list[_Fold], endpoint: str, recipe: Recipe, wide: pd.DataFrame) -> CvResult:
+def _collect(done: list[_Fold], endpoint: str, recipe: Recipe, wide: pd.DataFrame, forward: bool) -> CvResult:
     predictions = pd.concat([item.predictions for item in done], ignore_index=True)
     predictions.insert(0, "endpoint", endpoint)
     predictions.insert(1, "model", recipe.name)
@@ -257,4 +297,4 @@ def _collect(done: list[_Fold], endpoint: str, recipe: Recipe, wide: pd.DataFram
     tuning = tuning.assign(endpoint=endpoint, model=recipe.name)
     tuning = tuning[["endpoint", "model", "repeat", "fold", "parameters", "concordance", "selected"]]
     models = {(item.repeat, item.fold): item.model for item in done if item.repeat == wide.columns[0]}
-    return CvResult(endpoint, recipe, predictions, tuning, models, wide, sum(item.fits for item in done))
+    return CvResult(endpoint, recipe, predictions, tuning, models, wide, sum(item.fits for item in done), forward)

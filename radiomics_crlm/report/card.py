@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from radiomics_crlm.config import DesignConfig
 from radiomics_crlm.provenance.files import write_json, write_text
 from radiomics_crlm.report import curves, participants, performance
 from radiomics_crlm.report.artefacts import Artefacts, load_artefacts
@@ -163,8 +164,8 @@ def _limits(artefacts: Artefacts, card: Part) -> list[str]:
     design = artefacts.experiment.design
     compared = sum(len(p["differences"].get("rows", [])) for p in card["performance"])
     limits = [
-        f"Internal validation only: {design.repeats} x {design.outer_folds}-fold cross-validation by patient in one "
-        f"cohort, tuned in {design.inner_folds} inner folds. Performance elsewhere is unknown and usually lower.",
+        f"{_design_text(design)}, tuned in {design.inner_folds} inner folds. Performance elsewhere is unknown and "
+        "usually lower.",
         "Intervals are 95 % and conditional on the predictions as made: patients are resampled, models not refitted.",
         f"{compared} paired comparisons were made; their p-values are not corrected for the number of comparisons.",
         "No evidence of a difference is not evidence of no difference: read the interval.",
@@ -181,6 +182,15 @@ def _limits(artefacts: Artefacts, card: Part) -> list[str]:
     if much:
         limits.append(f"More than {_MUCH_MISSING:.0%} of values are missing in: {listed(much)}.".replace("%", " %"))
     return limits + ([] if not artefacts.experiment.performance_claim else card["cautions"])
+
+
+def _design_text(design: DesignConfig) -> str:
+    if design.kind == "leave_one_centre_out":
+        return "Internal-external validation: each centre was tested by models of the other centres"
+    if design.kind == "temporal":
+        return "Validation in time: each block of later patients was tested by models of the earlier ones"
+    folds = f"{design.repeats} x {design.outer_folds}-fold cross-validation"
+    return f"Internal validation only: {folds} by patient in one cohort"
 
 
 def _ranked(part: Part) -> list[Part]:

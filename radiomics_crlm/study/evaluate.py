@@ -4,17 +4,22 @@ differences.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from radiomics_crlm.cohort.endpoints import CENSORED
+from radiomics_crlm.cohort.splits import of_tested
 from radiomics_crlm.config import EndpointConfig, ExperimentConfig, parse_config
 from radiomics_crlm.evaluation.summary import evaluate_predictions
 from radiomics_crlm.provenance.files import read_json
 from radiomics_crlm.provenance.tables import read_table, write_table
 from radiomics_crlm.study.prepare import Progress
 from radiomics_crlm.study.rule_models import assessments, rule_predictions
+
+EXTERNAL = "external"
+"""Folder below the tables of a study that holds those of its external cohorts, each in a folder of its name."""
 
 
 def rule_scores(rules: pd.DataFrame, clinical: pd.DataFrame, experiment: ExperimentConfig) -> pd.DataFrame:
@@ -36,16 +41,45 @@ def evaluate_study(out: Path, *, progress: Progress) -> tuple[pd.DataFrame, pd.D
     """
     run = read_json(out / "run.json", what="the record of the run")
     experiment = parse_config(ExperimentConfig, run["experiment"], where="run.json: experiment")
-    tables = out / "tables"
+    definitions = {
+        name: parse_config(EndpointConfig, run["endpoints"][name], where=f"run.json: {name}")
+        for name in experiment.endpoints
+    }
+    # One fold is nothing to recalibrate in: in another cohort rules stand as they are.
+    plain = experiment.model_copy(update={"rule_forms": ("rank",), "rule_policy": "complete_case"})
+    for cohort in experiment.design.external:
+        evaluate_tables(out / "tables" / EXTERNAL / cohort, plain, definitions, progress=progress)
+    return evaluate_tables(out / "tables", experiment, definitions, progress=progress)
+
+
+def evaluate_tables(
+    tables: Path, experiment: ExperimentConfig, definitions: Mapping[str, EndpointConfig], *, progress: Progress
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Compute ``metrics`` and ``comparisons`` from the tables of one cohort and write them beside.
+
+    Parameters
+    ----------
+    tables
+        Folder with ``predictions``, ``outcomes``, ``folds``, ``rules`` and ``clinical``.
+    experiment, definitions
+        The experiment and its endpoints.
+
+    Raises
+    ------
+    InputError
+        If a table is absent or breaks its schema.
+    """
     predictions = read_table(tables / "predictions.parquet", "predictions")
     outcomes = read_table(tables / "outcomes.parquet", "outcomes")
     folds = read_table(tables / "folds.parquet", "folds")
+    if tables.parent.name != EXTERNAL:
+        outcomes = of_tested(outcomes, folds, experiment.design)
     rules, clinical = (read_table(tables / f"{name}.parquet", name) for name in ("rules", "clinical"))
     scores = rule_scores(rules, clinical, experiment)
     parts, as_models = [], []
     for number, name in enumerate(experiment.endpoints):
         progress("evaluate", number, len(experiment.endpoints))
-        endpoint = parse_config(EndpointConfig, run["endpoints"][name], where=f"run.json: {name}")
+        endpoint = definitions[name]
         parts.append(
             evaluate_predictions(
                 predictions,

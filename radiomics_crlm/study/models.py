@@ -183,10 +183,11 @@ def train_models(
     InputError
         Before the first fit of a model: too few events, a constant target, a fold without events.
     """
-    check_designs(prepared, plans)
+    check_designs(experiment, prepared, plans)
     check_deliverable(experiment, prepared, plans)
     design = experiment.design
-    fits = design.outer_folds * design.repeats
+    forward = design.kind == "temporal"
+    fits = len(prepared.folds[["repeat", "fold"]].drop_duplicates()) - forward
     results: list[CvResult] = []
     attributions: list[pd.DataFrame] = []
     delivered: dict[str, tuple[Plan, Pipeline]] = {}
@@ -209,21 +210,12 @@ def train_models(
             min_events=data.endpoint.min_events,
             jobs=jobs,
             on_progress=report,
+            forward=forward,
         )
         results.append(result)
         if experiment.deliver.get(plan.endpoint) == plan.name:
             attributions.append(out_of_fold_attributions(result, data.predictors))
-            final = fit_final(
-                data.predictors,
-                data.outcome,
-                plan.recipe,
-                endpoint=plan.endpoint,
-                horizon=data.endpoint.horizon_months,
-                inner_folds=design.inner_folds,
-                seed=design.seed,
-                min_events=data.endpoint.min_events,
-            )
-            delivered[plan.endpoint] = (plan, final)
+            delivered[plan.endpoint] = (plan, final_model(experiment, prepared, plan))
     return Trained(
         tuple(plans),
         pd.concat([r.predictions for r in results], ignore_index=True),
@@ -233,7 +225,22 @@ def train_models(
     )
 
 
-def check_designs(prepared: Prepared, plans: Sequence[Plan]) -> None:
+def final_model(experiment: ExperimentConfig, prepared: Prepared, plan: Plan) -> Pipeline:
+    """The model of the whole cohort: tuned by inner cross-validation, then fitted on all."""
+    data = _data_of(prepared, plan)
+    return fit_final(
+        data.predictors,
+        data.outcome,
+        plan.recipe,
+        endpoint=plan.endpoint,
+        horizon=data.endpoint.horizon_months,
+        inner_folds=experiment.design.inner_folds,
+        seed=experiment.design.seed,
+        min_events=data.endpoint.min_events,
+    )
+
+
+def check_designs(experiment: ExperimentConfig, prepared: Prepared, plans: Sequence[Plan]) -> None:
     """Refuse a study of which any model could not be fitted, before the first one is.
 
     Raises
@@ -251,6 +258,7 @@ def check_designs(prepared: Prepared, plans: Sequence[Plan]) -> None:
             endpoint=plan.endpoint,
             horizon=data.endpoint.horizon_months,
             min_events=data.endpoint.min_events,
+            forward=experiment.design.kind == "temporal",
         )
 
 

@@ -12,7 +12,7 @@ from radiomics_crlm import clinical as rule_engine
 from radiomics_crlm.cohort.clinical import Cohort, read_cohort_folder
 from radiomics_crlm.cohort.endpoints import build_outcome
 from radiomics_crlm.cohort.exclusions import Exclusion
-from radiomics_crlm.cohort.splits import draw_folds, outcome_status
+from radiomics_crlm.cohort.splits import design_folds, outcome_status
 from radiomics_crlm.cohort.tcia import read_tcia_clinical
 from radiomics_crlm.config import (
     EndpointConfig,
@@ -128,10 +128,9 @@ def prepare(experiment: ExperimentConfig, *, data: Path | None, out: Path, jobs:
     outcomes = {}
     for name, endpoint in endpoints.items():
         outcome = build_outcome(cohort.clinical, endpoint, name)
-        table, scanless = _need_scans(outcome.table, experiment.feature_sets, features, endpoint, name)
+        table, scanless = need_scans(outcome.table, experiment.feature_sets, features, endpoint, name)
         outcomes[name] = table
         exclusions += [*outcome.exclusions, *scanless]
-    design = experiment.design
     status = outcome_status(cohort.clinical["patient_id"].tolist(), outcomes)
     return Prepared(
         cohort=cohort,
@@ -141,7 +140,7 @@ def prepare(experiment: ExperimentConfig, *, data: Path | None, out: Path, jobs:
         extraction=extraction,
         rules=rules,
         outcomes=outcomes,
-        folds=draw_folds(status, folds=design.outer_folds, repeats=design.repeats, seed=design.seed),
+        folds=design_folds(cohort.clinical, status, experiment.design),
         exclusions=tuple(exclusions),
     )
 
@@ -154,7 +153,7 @@ def extraction_exclusions(table: pd.DataFrame) -> list[Exclusion]:
     ]
 
 
-def _need_scans(
+def need_scans(
     outcome: pd.DataFrame,
     feature_sets: Mapping[str, FeatureSetConfig],
     features: pd.DataFrame | None,

@@ -23,6 +23,7 @@ from radiomics_crlm.schema import Refusal, load_schema
 from radiomics_crlm.study.crosscheck import cross_check_cohort
 from radiomics_crlm.study.deliver import deliver
 from radiomics_crlm.study.evaluate import count_outcomes, evaluate_study, rule_scores
+from radiomics_crlm.study.external import predict_external, prepare_external
 from radiomics_crlm.study.models import Plan, Trained, check_learners, plan_models, train_models
 from radiomics_crlm.study.prepare import Prepared, Progress, prepare
 from radiomics_crlm.study.stages import write_extraction
@@ -126,9 +127,11 @@ def train_study(
     """All stages up to the bundles; writes the tables and ``run.json``, from which everything later is made."""
     prepared = prepare(experiment, data=data, out=out, jobs=jobs, progress=progress)
     plans = plan_models(experiment, prepared, allow_leak=allow_leak)
+    others = prepare_external(experiment, prepared, data=data, jobs=jobs, progress=progress)
     trained = train_models(experiment, prepared, plans, jobs=jobs, progress=progress)
     delivered = deliver(experiment, prepared, trained.delivered, out)
     _write_tables(prepared, trained, out / "tables")
+    predict_external(experiment, prepared, plans, trained.delivered, others, out / "tables", progress=progress)
     record = {
         "experiment": experiment.model_dump(mode="json"),
         "endpoints": {name: endpoint.model_dump(mode="json") for name, endpoint in prepared.endpoints.items()},
@@ -138,6 +141,7 @@ def train_study(
             "simulated": prepared.cohort.simulated,
             "patients_in": prepared.cohort.patients_in,
         },
+        "external": {other.name: other.record(plans) for other in others},
         "flow": _flows(prepared),
         "leak": _leak(plans, allow_leak),
         "models": _models(prepared, plans),
