@@ -1,0 +1,59 @@
+"""Where inputs come from, and pairs of inputs that look wrong beside each other: the edges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from radiomics_crlm import clinical
+
+
+def test_each_input_has_its_own_origin() -> None:
+    table = pd.DataFrame(
+        {
+            "patient_id": list("abcde"),
+            "node_positive_primary": [True, True, None, None, None],
+            "n_liver_mets": [3, 3, 3, 3, 3],
+            "cea_ng_ml": [5.0, 5.0, 5.0, 5.0, None],
+        }
+    )
+    sources = pd.DataFrame(
+        {
+            "n_liver_mets": ["masks", "chart", "masks", "", "unknown"],
+            "cea_ng_ml": ["laboratory", "masks", "masks", None, "masks"],
+        }
+    )
+    got = clinical.evaluate_table(table, ["fong_crs"], sources=sources)["sources"].tolist()
+    assert got == [
+        "chart;laboratory(cea_ng_ml);masks(n_liver_mets)",
+        "chart;masks(cea_ng_ml)",
+        "masks(n_liver_mets,cea_ng_ml)",
+        "chart",
+        "chart",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "inputs", "warning"),
+    [
+        ("fong_crs", {"primary_diagnosis_date": "2024-01-31", "primary_resection_date": "2024-01-31"}, None),
+        ("fong_crs", {"synchronous_crlm": True, "dfi_months": 0.5}, "synchronous_crlm:beside_positive_interval"),
+        ("fong_crs", {"synchronous_crlm": None, "dfi_months": 0.5}, None),
+        # 520 / (1600 - 300) is 40 %: five points are allowed, more are not, on both sides.
+        ("flr_adequacy", {"sflr_pct": 35.0, "flr_ml": 520, "tlv_ml": 1600, "tumour_volume_ml": 300}, None),
+        ("flr_adequacy", {"sflr_pct": 45.0, "flr_ml": 520, "tlv_ml": 1600, "tumour_volume_ml": 300}, None),
+        (
+            "flr_adequacy",
+            {"sflr_pct": 45.1, "flr_ml": 520, "tlv_ml": 1600, "tumour_volume_ml": 300},
+            "sflr_pct:disagrees_with_volumes",
+        ),
+        ("flr_adequacy", {"sflr_pct": 45.1, "flr_ml": 520, "tlv_ml": 1600}, None),
+        ("flr_adequacy", {"sflr_pct": 45.1, "flr_ml": 520, "tlv_ml": 300, "tumour_volume_ml": 300}, None),
+    ],
+)
+def test_pairs_are_compared_only_where_both_are_known(rule: str, inputs: dict[str, Any], warning: str | None) -> None:
+    table = pd.DataFrame({"patient_id": ["a"], **{name: [cell] for name, cell in inputs.items()}})
+    got = clinical.evaluate_table(table, [rule, "sflr"])["warnings"].iloc[0]
+    assert (None if pd.isna(got) else got) == warning
