@@ -194,20 +194,23 @@ def _row(
 
 
 @njit(cache=True, nogil=True)
-def nearest(labels: np.ndarray, label: int, ends: np.ndarray, out: np.ndarray) -> None:
+def nearest(
+    labels: np.ndarray, offset: np.ndarray, size: np.ndarray, label: int, ends: np.ndarray, out: np.ndarray
+) -> None:
     """Which voxels of a grid lie nearest to a voxel with a label (halves go up, as ITK rounds).
 
     Parameters
     ----------
-    labels
-        Array ``(z, y, x)`` of the whole image.
+    labels, offset, size
+        Array ``(z, y, x)`` of the part of the image that holds the label; the index ``(x, y, z)`` of its first voxel in
+        the image; voxels of the whole image along x, y, z.
     ends
         As for `interpolate`.
     out
         Boolean array ``(z, y, x)``.
     """
     depth, height, width = out.shape
-    size = labels.shape[::-1]
+    extent = labels.shape[::-1]
     place = np.empty((3, width), dtype=np.int64)
     for k in range(depth):
         for j in range(height):
@@ -215,8 +218,9 @@ def nearest(labels: np.ndarray, label: int, ends: np.ndarray, out: np.ndarray) -
                 first, step = ends[0, k, j, n], ends[1, k, j, n] - ends[0, k, j, n]
                 for i in range(width):
                     x = first + (i / float(width)) * step
-                    known = x >= -0.5 and x < size[n] - 0.5
-                    place[n, i] = int(np.rint(2.0 * x + 0.5)) >> 1 if known else -1
+                    there = (int(np.rint(2.0 * x + 0.5)) >> 1) - offset[n]
+                    known = x >= -0.5 and x < size[n] - 0.5 and there >= 0 and there < extent[n]
+                    place[n, i] = there if known else -1
             for i in range(width):
                 x, y, z = place[0, i], place[1, i], place[2, i]
                 out[k, j, i] = x >= 0 and y >= 0 and z >= 0 and labels[z, y, x] == label

@@ -19,7 +19,7 @@ import pandas as pd
 import SimpleITK as sitk
 from radiomics import imageoperations
 from scipy import ndimage
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from radiomics_crlm.errors import CrlmError
 from radiomics_crlm.features.filters import filtered_images
@@ -38,7 +38,7 @@ from radiomics_crlm.features.parts import (
     part_names,
 )
 from radiomics_crlm.features.profiles import Profile, engine_image_types, engine_settings
-from radiomics_crlm.features.resampling import Box, OnGrid, region_on_grid
+from radiomics_crlm.features.resampling import Box, LabelPart, OnGrid, region_on_grid
 from radiomics_crlm.imaging.geometry import Volume, check_same_geometry, from_itk, to_itk
 from radiomics_crlm.imaging.normalise import correct_bias, scale_to_tissue
 from radiomics_crlm.imaging.regions import as_label_mask
@@ -134,8 +134,8 @@ class PreparedScan:
     ) -> None:
         lesion_mask, _ = check_same_geometry(image, as_label_mask(lesion_mask, case=case), case=case)
         self.profile, self.max_bytes = profile, max_bytes
-        self._masks = {"lesion": lesion_mask.array, **_organs(lesion_mask.array, anatomy or {}, profile)}
-        self._boxes = _boxes(self._masks)
+        self._labels = _label_parts(lesion_mask.array, anatomy or {}, profile)
+        self._boxes = _boxes(self._labels)
         self._image = _prepared(image, lesion_mask.array, profile, anatomy or {}, case)
 
     @property
@@ -152,12 +152,12 @@ class PreparedScan:
             Parts that were computed before with the same hash (`part_hashes`) for the same pixels and region; they are
             not computed again.
         """
-        labels, box, label = self._masks[region.role], self._boxes[region], max(region.label, 1)
-        inside = labels[box] == label
+        labels, box, label = self._labels[region.role], self._boxes[region], max(region.label, 1)
+        inside = labels.inside(label, box)
         reason = _unfit(inside, self.profile)
         if reason:
             return RegionFeatures(region, "failed", reason)
-        about = _about(inside, box, labels.shape)
+        about = _about(inside, box, self._image.array.shape)
         parts: Parts = {name: dict(values) for name, values in (known or {}).items()}
         wanted = [name for name in part_names(self.profile) if name not in parts]
         if wanted:
@@ -172,22 +172,36 @@ class PreparedScan:
         return concluded(region, parts, self.profile, about)
 
 
-def _organs(lesions: np.ndarray, anatomy: Mapping[str, np.ndarray], profile: Profile) -> dict[str, np.ndarray]:
-    """Boolean arrays of the organs that a profile asks for and that exist."""
-    found: dict[str, np.ndarray] = {}
-    for role in (r for r in ORGANS if r in profile.regions and r in anatomy):
-        organ = anatomy[role] | (lesions > 0) if role == "liver" else anatomy[role] & (lesions == 0)
+def _label_parts(lesions: np.ndarray, anatomy: Mapping[str, np.ndarray], profile: Profile) -> dict[str, LabelPart]:
+    """Lesions, and the organs that a profile asks for and that exist, each cropped to its box: scans are large."""
+    around = _extent(lesions)
+    part = np.ascontiguousarray(lesions[around])
+    found = {"lesion": _label_part(part.astype(np.min_scalar_type(part.max())), around)}
+    for role in (r for r in ORGANS if r in profile.regions and r in anatomy and anatomy[r].any()):
+        box = _extent(anatomy[role])
+        if role == "liver":
+            box = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(box, around, strict=True))
+        organ, tumour = anatomy[role][box].astype(np.uint8), lesions[box] > 0
+        organ[tumour] = role == "liver"
         if organ.any():
-            found[role] = organ
+            found[role] = _label_part(organ, box)
     return found
 
 
-def _boxes(masks: Mapping[str, np.ndarray]) -> dict[Region, Box]:
-    """Regions and their boxes, lesions first."""
+def _label_part(array: np.ndarray, box: Box) -> LabelPart:
+    """Labels of a box."""
+    z, y, x = (s.start for s in box)
+    return LabelPart(array, (z, y, x))
+
+
+def _boxes(labels: Mapping[str, LabelPart]) -> dict[Region, Box]:
+    """Regions and their boxes in the image, lesions first."""
     found: dict[Region, Box] = {}
-    for role, mask in masks.items():
-        boxes = ndimage.find_objects(mask.view(np.uint8) if mask.dtype == np.bool_ else mask)
-        found |= {Region(role, n if role == "lesion" else 0): box for n, box in enumerate(boxes, start=1) if box}
+    for role, part in labels.items():
+        for n, box in enumerate(ndimage.find_objects(part.array), start=1):
+            if box is not None:
+                where = tuple(slice(s.start + a, s.stop + a) for s, a in zip(box, part.start, strict=True))
+                found[Region(role, n if role == "lesion" else 0)] = where
     return found
 
 
@@ -290,15 +304,20 @@ def _resegmented(on_grid: OnGrid, profile: Profile) -> np.ndarray:
 
 def _box_of(inside: np.ndarray) -> Box:
     """Box of a region, which must be what the engine measures: more than one voxel, in two dimensions at least."""
-    ends = []
-    for axis in range(3):
-        some = np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis)))
-        if not len(some):
-            raise _Refused
-        ends.append(slice(int(some[0]), int(some[-1]) + 1))
-    if sum(s.stop - s.start > 1 for s in ends) < 2:
+    box = _extent(inside)
+    if sum(s.stop - s.start > 1 for s in box) < 2:
         raise _Refused
-    return tuple(ends)
+    return box
+
+
+def _extent(array: np.ndarray) -> Box:
+    """Box of the values that are not zero; empty if all are."""
+    box: Box = (slice(None),) * 3
+    for axis in range(3):
+        some = np.flatnonzero(array[box].any(axis=tuple(a for a in range(3) if a != axis)))
+        ends = slice(int(some[0]), int(some[-1]) + 1) if len(some) else slice(0, 0)
+        box = (*box[:axis], ends, *box[axis + 1 :])
+    return box
 
 
 @contextmanager

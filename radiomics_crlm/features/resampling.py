@@ -23,7 +23,25 @@ Box = tuple[slice, ...]
 # The influence of a voxel on cubic B-spline coefficients falls by 0.27 per voxel: below double precision after 28, and
 # what rounding keeps of it dies out over the voxels after that.
 _CROP_MARGIN = 48
-_FRAME = (1, 1, 1)
+
+
+@dataclass(frozen=True)
+class LabelPart:
+    """Labels of a part of an image, 0 elsewhere: small unsigned integers, ``(z, y, x)``, and where their box starts."""
+
+    array: np.ndarray
+    start: tuple[int, int, int]
+
+    def inside(self, label: int, box: Box) -> np.ndarray:
+        """Whether each voxel of a box of the image has a label."""
+        found = np.zeros([s.stop - s.start for s in box], dtype=bool)
+        low = [max(s.start, a) for s, a in zip(box, self.start, strict=True)]
+        high = [min(s.stop, a + n) for s, a, n in zip(box, self.start, self.array.shape, strict=True)]
+        if all(a < b for a, b in zip(low, high, strict=True)):
+            here = tuple(slice(a - s.start, b - s.start) for a, b, s in zip(low, high, box, strict=True))
+            there = tuple(slice(a - o, b - o) for a, b, o in zip(low, high, self.start, strict=True))
+            found[here] = self.array[there] == label
+        return found
 
 
 @dataclass(frozen=True)
@@ -43,7 +61,7 @@ class Grid:
     size: tuple[int, int, int]
 
 
-def region_on_grid(image: Volume, labels: np.ndarray, label: int, box: Box, profile: Profile) -> OnGrid:
+def region_on_grid(image: Volume, labels: LabelPart, label: int, box: Box, profile: Profile) -> OnGrid:
     """A region, and the part of the image that its features need, on the grid of a profile.
 
     Parameters
@@ -51,22 +69,23 @@ def region_on_grid(image: Volume, labels: np.ndarray, label: int, box: Box, prof
     image
         Grey levels, prepared and normalised.
     labels, label, box
-        Array of the shape of the image, value of the region in it, and box of the region (array order).
+        Labels, value of the region among them, and box of the region in the image.
 
     Notes
     -----
     Without resampling, filters see the whole image, as in pyradiomics. With it, they see ``profile.pad_voxels`` around
     the region. Without filters, voxels outside the region may be anything.
     """
+    whole = tuple(slice(0, n) for n in image.array.shape)
     if profile.resample_mm is None:
-        part = tuple(slice(0, n) for n in labels.shape) if profile.filtered else box
-        return OnGrid(_part(image, part), labels[part] == label)
+        part = whole if profile.filtered else box
+        return OnGrid(_part(image, part), labels.inside(label, part))
     if profile.grid == "ibsi":
-        return _ibsi(image, labels, label, profile)
+        return _ibsi(image, labels.inside(label, whole), profile)
     grid = new_grid(image, box, profile.resample_mm, profile.pad_voxels)
     if grid is None:
-        part = _padded(box, profile.pad_voxels, labels.shape)
-        return OnGrid(_part(image, part), labels[part] == label)
+        part = _padded(box, profile.pad_voxels, image.array.shape)
+        return OnGrid(_part(image, part), labels.inside(label, part))
     return _resampled(image, labels, label, grid, profile)
 
 
@@ -95,20 +114,28 @@ def new_grid(image: Volume, box: Box, spacing_mm: tuple[float, ...], pad: int) -
     return Grid((dx, dy, dz), origin, (x, y, z))
 
 
-def _resampled(image: Volume, labels: np.ndarray, label: int, grid: Grid, profile: Profile) -> OnGrid:
+def _resampled(image: Volume, labels: LabelPart, label: int, grid: Grid, profile: Profile) -> OnGrid:
     """Image and region on a new grid."""
-    if not same_as_itk():
-        inside = _by_itk(replace(image, array=(labels == label).astype(np.uint8)), grid, "sitkNearestNeighbor") == 1
-        array = _by_itk(image, grid, str(profile.interpolator))
-        return OnGrid(Volume(array, grid.spacing, grid.origin, image.direction), inside)
-    ends = row_ends(image, grid)
-    inside = np.empty(grid.size[::-1], dtype=np.bool_)
-    bspline.nearest(labels.view(np.uint8) if labels.dtype == np.bool_ else labels, label, ends, inside)
-    if profile.interpolator == "sitkBSpline":
+    interpolator = str(profile.interpolator)
+    if same_as_itk():
+        ends = row_ends(image, grid)
+        inside = _nearest(labels, label, image.array.shape, ends, grid)
+    else:
+        whole = labels.inside(label, tuple(slice(0, n) for n in image.array.shape))
+        inside = _by_itk(replace(image, array=whole), grid, "sitkNearestNeighbor") == 1
+    if same_as_itk() and interpolator == "sitkBSpline":
         array = _spline_values(image.array, ends, np.ones_like(inside) if profile.filtered else inside)
     else:
-        array = _by_itk(image, grid, str(profile.interpolator))
+        array = _by_itk(image, grid, interpolator)
     return OnGrid(Volume(array, grid.spacing, grid.origin, image.direction), inside)
+
+
+def _nearest(labels: LabelPart, label: int, shape: tuple[int, ...], ends: np.ndarray, grid: Grid) -> np.ndarray:
+    """Whether the voxel of an image nearest to each voxel of a grid has a label."""
+    inside = np.empty(grid.size[::-1], dtype=np.bool_)
+    start, size = (np.array(n[::-1], dtype=np.int64) for n in (labels.start, shape))
+    bspline.nearest(labels.array, start, size, label, ends, inside)
+    return inside
 
 
 def _spline_values(array: np.ndarray, ends: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -168,8 +195,8 @@ def same_as_itk() -> bool:
     spacing, size = (1.0, 1.0, 1.0), (17, 17, 58)
     origin = _frame(image.spacing, image.origin, direction).TransformContinuousIndexToPhysicalPoint((0.2, 0.1, -0.3))
     for grid in (Grid(spacing, origin, size), Grid((0.5, 0.5, 0.5), image.origin, (9, 11, 13))):
-        ends, inside = row_ends(image, grid), np.empty(grid.size[::-1], dtype=np.bool_)
-        bspline.nearest(labels.array, 1, ends, inside)
+        ends = row_ends(image, grid)
+        inside = _nearest(LabelPart(labels.array, (0, 0, 0)), 1, labels.array.shape, ends, grid)
         if not np.array_equal(inside, _by_itk(labels, grid, "sitkNearestNeighbor") == 1):
             return False
         values = _spline_values(image.array, ends, np.ones_like(inside))
@@ -192,11 +219,11 @@ def _by_itk(image: Volume, grid: Grid, interpolator: str) -> np.ndarray:
     return np.asarray(sitk.GetArrayFromImage(resample.Execute(to_itk(part))))
 
 
-def _ibsi(image: Volume, labels: np.ndarray, label: int, profile: Profile) -> OnGrid:
+def _ibsi(image: Volume, inside: np.ndarray, profile: Profile) -> OnGrid:
     """Image and region on the grid of the Image Biomarker Standardisation Initiative."""
     values, mask = resample_ibsi(
         image,
-        replace(image, array=(labels == label).astype(np.uint8)),
+        replace(image, array=inside.astype(np.uint8)),
         profile.resample_mm or image.spacing,
         str(profile.interpolator),
         round_to_integers=profile.modality == "CT",
@@ -207,7 +234,7 @@ def _ibsi(image: Volume, labels: np.ndarray, label: int, profile: Profile) -> On
 
 def _frame(spacing: tuple[float, ...], origin: tuple[float, ...], direction: tuple[float, ...]) -> sitk.Image:
     """An image of one voxel, for ITK's way from indices to mm and back."""
-    frame = sitk.Image(*_FRAME, sitk.sitkUInt8)
+    frame = sitk.Image(1, 1, 1, sitk.sitkUInt8)
     frame.SetSpacing(spacing)
     frame.SetOrigin(origin)
     frame.SetDirection(direction)

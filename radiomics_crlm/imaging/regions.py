@@ -85,7 +85,7 @@ def as_label_mask(mask: Volume, *, case: str, may_be_empty: bool = False) -> Vol
         raise CaseError("mask_not_integer", what, where=case, expected="labels from 0 to 2147483647")
     if high == 0 and not may_be_empty:
         raise CaseError("empty_mask", "the mask holds no labelled voxel", where=case)
-    labels = array.astype(np.int32)
+    labels = array.astype(np.int32, copy=False)
     if high > MAX_LABELS and len(np.unique(labels)) - 1 > MAX_LABELS:
         what = "the mask has more labels than a patient has regions; is it an image?"
         raise CaseError("too_many_labels", what, where=case, expected=f"at most {MAX_LABELS}")
