@@ -152,6 +152,15 @@ class DesignConfig(Strict):
         return self
 
 
+class SampleSizeConfig(Strict):
+    """What the sample-size panel assumes: the anticipated Cox-Snell R2 as a share of the largest possible, the smallest
+    admissible shrinkage, and the time at which the overall risk of a time-to-event endpoint is judged."""
+
+    r2_share: float = Field(default=0.15, gt=0, lt=1)
+    shrinkage: float = Field(default=0.9, gt=0, lt=1)
+    timepoint_months: float = Field(default=24, gt=0)
+
+
 class SimulatedSource(Strict):
     """A simulated cohort, made on the spot (keys of ``phantom.SimulationConfig``)."""
 
@@ -190,6 +199,7 @@ class ExperimentConfig(Strict):
         default_factory=dict, description="MODALITY/sequence: extraction profile, where it is not the shipped choice"
     )
     design: DesignConfig
+    sample_size: SampleSizeConfig = Field(default_factory=SampleSizeConfig)
     rules: tuple[str, ...] = ("fong_crs", "tbs2018", "mcs2019", "timing_eahpba2023")
     comparators: tuple[str, ...] = ("fong_crs",)
     reported_scores: tuple[str, ...] = Field(default=(), description="delivered score columns shown as comparators")

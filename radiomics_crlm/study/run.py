@@ -24,8 +24,9 @@ from radiomics_crlm.study.crosscheck import cross_check_cohort
 from radiomics_crlm.study.deliver import deliver
 from radiomics_crlm.study.evaluate import count_outcomes, evaluate_study, rule_scores
 from radiomics_crlm.study.external import predict_external, prepare_external
-from radiomics_crlm.study.models import Plan, Trained, check_learners, plan_models, train_models
+from radiomics_crlm.study.models import Plan, Trained, check_designs, check_learners, plan_models, train_models
 from radiomics_crlm.study.prepare import Prepared, Progress, prepare
+from radiomics_crlm.study.sample_sizes import sample_sizes
 from radiomics_crlm.study.stages import write_extraction
 from radiomics_crlm.study.track import track_study
 
@@ -128,6 +129,9 @@ def train_study(
     prepared = prepare(experiment, data=data, out=out, jobs=jobs, progress=progress)
     plans = plan_models(experiment, prepared, allow_leak=allow_leak)
     others = prepare_external(experiment, prepared, data=data, jobs=jobs, progress=progress)
+    check_designs(experiment, prepared, plans)
+    sizes = sample_sizes(experiment, prepared, plans)
+    panel = write_table(sizes, out / "tables" / "sample_size.parquet", "sample_size")
     trained = train_models(experiment, prepared, plans, jobs=jobs, progress=progress)
     delivered = deliver(experiment, prepared, trained.delivered, out)
     _write_tables(prepared, trained, out / "tables")
@@ -143,6 +147,7 @@ def train_study(
         },
         "external": {other.name: other.record(plans) for other in others},
         "flow": _flows(prepared),
+        "sample_size": panel.to_dict("records"),
         "leak": _leak(plans, allow_leak),
         "models": _models(prepared, plans),
         "rule_scores": _rule_scores(experiment, prepared),

@@ -107,6 +107,9 @@ def test_a_cohort_from_elsewhere_is_predicted_once(tmp_path):
     assert c_index > 0.6
     record = read_json(tmp_path / "out" / "run.json", what="run")["external"]["oslo"]
     assert record["lacking"]["recurrence, clinical/ridge"] == ["cea_ng_ml"]
+    (panel,) = tables(tmp_path, "sample_size")
+    assert panel["parameters"].tolist() == [3, 3]
+    assert (panel["n_required"] >= panel["n_precision"]).all()
     assert record["flow"] == {"in": 80, "excluded": [], "out": 80}
 
 
