@@ -73,7 +73,8 @@ class RiskLearner(BaseEstimator):
     def _inputs(self, X: Floats) -> Floats:
         """Inputs of a fitted learner, checked to be as many as it was fitted on."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=np.float64, ensure_all_finite=False, ensure_min_samples=0)
+        if not (_is_plain(X) and X.shape[1] == self.n_features_in_ and not hasattr(self, "feature_names_in_")):
+            X = validate_data(self, X, reset=False, dtype=np.float64, ensure_all_finite=False, ensure_min_samples=0)
         _refuse_not_finite(X)
         return X
 
@@ -92,7 +93,10 @@ class RiskLearner(BaseEstimator):
                 "inputs and outcome do not fit together: 0 feature(s) (shape=(" + f"{len(X)}, 0)) while a minimum of 1 "
                 "is required"
             )  # fmt: skip
-        X = validate_data(self, X, dtype=np.float64, ensure_all_finite=False, ensure_min_samples=2)
+        if _is_plain(X) and X.shape[0] >= 2 and not hasattr(self, "feature_names_in_"):
+            self.n_features_in_ = X.shape[1]
+        else:
+            X = validate_data(self, X, dtype=np.float64, ensure_all_finite=False, ensure_min_samples=2)
         check_outcome(y, horizon=horizon, min_events=1)
         if X.shape[0] != y.size:
             raise UnusableInputsError(
@@ -135,6 +139,11 @@ def canonical_order(X: Floats, y: Outcome) -> np.ndarray:
     that the order of the table does not matter.
     """
     return np.lexsort((*X.T[::-1], y["event"], y["event"] != 1, y["months"]))
+
+
+def _is_plain(X: Any) -> bool:
+    """Whether this is what pipelines hand over, which needs no costly validation."""
+    return type(X) is np.ndarray and X.ndim == 2 and X.dtype == np.float64
 
 
 def _refuse_not_finite(X: Floats) -> None:

@@ -52,18 +52,7 @@ class Hazard(LinearLearner):
         return cumulative_incidence(self.baseline_, risk, months)
 
 
-class _RidgePath(LinearLearner):
-    """Ridge: with more inputs than patients, one rotation serves all candidates."""
-
-    @classmethod
-    def risks_of(cls, candidates: Sequence[Any], X: Floats, y: Outcome, X_test: Floats) -> list[Floats]:
-        """Risk of test rows from each candidate."""
-        rotated, basis = row_space(X)
-        test = X_test if basis is None else X_test @ basis
-        return [cls(**candidate.get_params()).fit(rotated, y).risk(test) for candidate in candidates]
-
-
-class RidgeLogistic(_RidgePath, AtHorizon):
+class RidgeLogistic(AtHorizon):
     """Ridge logistic regression of the label at a horizon, weighted for censoring.
 
     Minimises the weighted mean log loss + penalty / 2 * |coefficients|^2; the intercept is free.
@@ -80,6 +69,13 @@ class RidgeLogistic(_RidgePath, AtHorizon):
         self.horizon = horizon
         self.penalty = penalty
 
+    @classmethod
+    def risks_of(cls, candidates: Sequence[Any], X: Floats, y: Outcome, X_test: Floats) -> list[Floats]:
+        """Risk of test rows from each candidate; with more inputs than patients one rotation serves all."""
+        rotated, basis = row_space(X)
+        test = X_test if basis is None else X_test @ basis
+        return [cls(**candidate.get_params()).fit(rotated, y).risk(test) for candidate in candidates]
+
     def fit(self, X: Floats, y: Outcome) -> Self:
         """Fit on n x p inputs."""
         X = self._training(X, y, self.horizon)
@@ -93,7 +89,35 @@ class RidgeLogistic(_RidgePath, AtHorizon):
         return self
 
 
-class RidgeCox(_RidgePath, Hazard):
+class _RidgeHazard(Hazard):
+    """Ridge-penalised partial likelihood: risk sets and rotation are found once for all candidates."""
+
+    penalty: float
+    _SUBDISTRIBUTION = False
+
+    @classmethod
+    def risks_of(cls, candidates: Sequence[Any], X: Floats, y: Outcome, X_test: Floats) -> list[Floats]:
+        """Risk of test rows from each candidate."""
+        first = cls(**candidates[0].get_params())
+        X, X_test = first._training(X, y, None), first._inputs(X_test)
+        rotated, basis = row_space(X)
+        sets = risk_sets(y, subdistribution=cls._SUBDISTRIBUTION)
+        risks = []
+        for candidate in candidates:
+            check_positive(penalty=candidate.penalty)
+            beta = fit_ridge_cox(rotated, sets, candidate.penalty)
+            risks.append(linear_risk(X_test, beta if basis is None else basis @ beta, 0.0))
+        return risks
+
+    def _fit(self, X: Floats, y: Outcome) -> tuple[Floats, RiskSets]:
+        X = self._training(X, y, None)
+        check_positive(penalty=self.penalty)
+        sets = risk_sets(y, subdistribution=self._SUBDISTRIBUTION)
+        self._set(ridge_hazard(X, sets, self.penalty), 0.0, X)
+        return X, sets
+
+
+class RidgeCox(_RidgeHazard):
     """Ridge-penalised cause-specific Cox regression (Efron ties), Breslow baseline.
 
     Parameters
@@ -107,14 +131,12 @@ class RidgeCox(_RidgePath, Hazard):
 
     def fit(self, X: Floats, y: Outcome) -> Self:
         """Fit on n x p inputs."""
-        X = self._training(X, y, None)
-        check_positive(penalty=self.penalty)
-        self._set(ridge_hazard(X, risk_sets(y), self.penalty), 0.0, X)
+        X, _ = self._fit(X, y)
         self.baseline_ = by_whole_months(breslow_baseline(y, self.risk(X)))
         return self
 
 
-class FineGray(_RidgePath, Hazard):
+class FineGray(_RidgeHazard):
     """Ridge-penalised proportional hazards of the subdistribution (Fine and Gray): the incidence itself is modelled.
 
     Who had the competing event stays at risk, with the probability of not having been censored since (Kaplan-Meier of
@@ -131,15 +153,14 @@ class FineGray(_RidgePath, Hazard):
     Fine and Gray 1999, doi:10.1080/01621459.1999.10474144.
     """
 
+    _SUBDISTRIBUTION = True
+
     def __init__(self, penalty: float = 0.3) -> None:
         self.penalty = penalty
 
     def fit(self, X: Floats, y: Outcome) -> Self:
         """Fit on n x p inputs."""
-        X = self._training(X, y, None)
-        check_positive(penalty=self.penalty)
-        sets = risk_sets(y, subdistribution=True)
-        self._set(ridge_hazard(X, sets, self.penalty), 0.0, X)
+        X, sets = self._fit(X, y)
         hazard = PartialLikelihood(sets, self.risk(X)[sets.order]).baseline()
         self.baseline_ = by_whole_months(subdistribution_baseline(y, hazard))
         return self

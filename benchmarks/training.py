@@ -1,0 +1,243 @@
+"""Wall time of repeated nested cross-validation: ours against the same design written plainly with scikit-learn.
+
+    python benchmarks/training.py [--quick] [--jobs 2] [--data DIR] [--endpoints recurrence_24m recurrence]
+
+The design is that of the clinical TCIA experiment (10 x 5 outer, 5 inner folds, 13 clinical columns) with four
+learners. Plainly is ``GridSearchCV`` over a ``Pipeline`` inside ``cross_validate``: the same preprocessing, learners, candidates,
+folds and choice among candidates, so the mean scores of both must agree to 1e-6. Without the data a simulated table of
+the same shape is used. ``--quick`` runs one repeat. Both in one run, after the workers have started.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.pipeline import Pipeline
+
+from radiomics_crlm.config import ExperimentConfig, load_config
+from radiomics_crlm.evaluation.discrimination import agreement, concordance, endpoint_pairs
+from radiomics_crlm.evaluation.outcome import Outcome, make_outcome
+from radiomics_crlm.modelling.columns import ColumnSpec
+from radiomics_crlm.modelling.inner_folds import draw_inner_folds, stratum
+from radiomics_crlm.modelling.recipe import Recipe, candidates, preprocessing
+from radiomics_crlm.modelling.train import most_conservative_best, nested_cv
+from radiomics_crlm.resources import resource
+from radiomics_crlm.study.models import plan_models
+from radiomics_crlm.study.prepare import prepare
+
+LEARNERS = ("ridge", "elastic_net", "xgboost", "random_forest")
+SEED, INNER = 20261121, 5
+_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One endpoint: what all learners get."""
+
+    name: str
+    X: pd.DataFrame
+    y: Outcome
+    columns: tuple[ColumnSpec, ...]
+    kind: str
+    horizon: float | None
+    folds: pd.DataFrame
+
+    def splits(self) -> list[tuple[tuple[int, int], np.ndarray, np.ndarray]]:
+        """(repeat, fold), training rows and test rows of each outer fold."""
+        wide = self.folds.pivot(index="patient_id", columns="repeat", values="fold").loc[self.X.index]
+        return [
+            ((int(repeat), int(fold)), np.flatnonzero(wide[repeat] != fold), np.flatnonzero(wide[repeat] == fold))
+            for repeat in wide.columns
+            for fold in np.unique(wide[repeat])
+        ]
+
+
+def real_tasks(data: Path, endpoints: Sequence[str], repeats: int) -> list[Task]:
+    """The clinical feature set of the shipped experiment."""
+    file = resource("experiments/tcia_crlm_clinical.yaml")
+    experiment = load_config(ExperimentConfig, Path(str(file)))
+    experiment = experiment.model_copy(update={"endpoints": tuple(endpoints), "learners": ("ridge",), "deliver": {}})
+    with tempfile.TemporaryDirectory() as out:
+        prepared = prepare(experiment, data=data, out=Path(out), jobs=1, progress=lambda *_: None)
+    tasks = []
+    for plan in plan_models(experiment, prepared, allow_leak=False):
+        if plan.name != "clinical/ridge":
+            continue
+        table, endpoint = plan.predictors.table, prepared.endpoints[plan.endpoint]
+        outcome = prepared.outcomes[plan.endpoint].set_index("patient_id").loc[table.index]
+        known = prepared.folds["patient_id"].isin(table.index) & (prepared.folds["repeat"] < repeats)
+        y = make_outcome(outcome["event"], outcome["months"])
+        folds, horizon = prepared.folds[known], endpoint.horizon_months
+        tasks.append(Task(plan.endpoint, table, y, plan.recipe.columns, endpoint.kind, horizon, folds))
+    return tasks
+
+
+def simulated_tasks(endpoints: Sequence[str], repeats: int) -> list[Task]:
+    """197 patients with seven numbers, four booleans and two categories, some cells missing."""
+    rng = np.random.default_rng(SEED)
+    n, numbers, sites = 197, [f"x{i}" for i in range(7)], ("left", "right", "rectum")
+    X = pd.DataFrame(rng.normal(size=(n, 7)), columns=numbers, index=[f"P{i:03d}" for i in range(n)])
+    for name in ("b0", "b1", "b2", "b3"):
+        X[name] = pd.array(rng.random(n) < 0.4, dtype="boolean")
+    X["site"], X["sex"] = rng.choice(sites, n), rng.choice(["female", "male"], n)
+    linear = 0.6 * X["x0"] - 0.4 * X["x1"]
+    X = X.mask(rng.random(X.shape) < 0.05)
+    event, death = rng.exponential(30 * np.exp(-linear)), rng.exponential(150, n)
+    seen = rng.uniform(6, 100, n)
+    months = np.minimum(np.minimum(event, death), seen)
+    y = make_outcome(np.select([months == event, months == death], [1, 2], 0), months)
+    columns = (
+        *(ColumnSpec(name) for name in numbers),
+        *(ColumnSpec(name, "boolean") for name in ("b0", "b1", "b2", "b3")),
+        ColumnSpec("site", "category", sites),
+        ColumnSpec("sex", "category", ("female", "male")),
+    )
+    deals = [rng.permutation(np.arange(n) % 5) for _ in range(repeats)]
+    folds = pd.concat(
+        [pd.DataFrame({"patient_id": X.index, "repeat": r, "fold": deal}) for r, deal in enumerate(deals)]
+    )
+    horizons = {name: 24.0 if name.endswith("24m") else None for name in endpoints}
+    return [
+        Task(name, X, y, columns, "time_to_event" if h is None else "binary", h, folds) for name, h in horizons.items()
+    ]
+
+
+def ours(task: Task, recipe: Recipe, jobs: int) -> list[float]:
+    """Concordance of each outer fold."""
+    result = nested_cv(
+        task.X, task.y, task.folds, recipe, endpoint=task.name, horizon=task.horizon, inner_folds=INNER, seed=SEED,
+        jobs=jobs,
+    )  # fmt: skip
+    scores = []
+    for _, part in result.predictions.groupby(["repeat", "fold"]):
+        y = task.y[task.X.index.get_indexer(part["patient_id"])]
+        scores.append(concordance(endpoint_pairs(y, recipe.kind, task.horizon), part["risk"]))
+    return scores
+
+
+class SameInnerFolds:
+    """Inner folds as :func:`nested_cv` draws them, found by the patients of the outer training fold."""
+
+    def __init__(self, task: Task) -> None:
+        self.known = {
+            tuple(task.X.index[train]): draw_inner_folds(
+                stratum(task.y[train], task.horizon), INNER, np.random.default_rng((SEED, *key))
+            )
+            for key, train, _ in task.splits()
+        }
+
+    def split(self, X: pd.DataFrame, *_: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Training and test rows."""
+        assigned = self.known[tuple(X.index)]
+        for fold in np.unique(assigned):
+            yield np.flatnonzero(assigned != fold), np.flatnonzero(assigned == fold)
+
+    def get_n_splits(self, *_: Any) -> int:
+        """Number of inner folds."""
+        return INNER
+
+
+class PlainSearch(GridSearchCV):
+    """Grid search whose score is the concordance over all inner folds together, weighted in the outer training fold."""
+
+    def fit(self, X: pd.DataFrame, y: Outcome, **parameters: Any) -> Self:
+        """Search and refit."""
+        learner = self.estimator[-1]
+        horizon = getattr(learner, "horizon", None)
+        pairs = endpoint_pairs(y, "time_to_event" if horizon is None else "binary", horizon)
+        self.scoring = partial(pair_counts, pairs, X.index)
+        return super().fit(X, y, **parameters)
+
+
+def pair_counts(
+    pairs: np.ndarray, patients: pd.Index, estimator: Pipeline, X: pd.DataFrame, _: Any
+) -> dict[str, float]:
+    """Weight of the concordant pairs of test patients, and of all their pairs."""
+    rows = patients.get_indexer(X.index)
+    weight = pairs[np.ix_(rows, rows)]
+    return {"agreed": float((weight * agreement(estimator.predict(X))).sum()), "total": float(weight.sum())}
+
+
+def best_candidate(results: dict[str, Any]) -> int:
+    """The first of the best."""
+    agreed, total = (
+        np.sum([results[f"split{fold}_test_{name}"] for fold in range(INNER)], axis=0) for name in ("agreed", "total")
+    )
+    return most_conservative_best(agreed / total)
+
+
+def fold_score(kind: str, horizon: float | None, estimator: Any, X: pd.DataFrame, y: Outcome) -> float:
+    """Concordance of one outer fold."""
+    return concordance(endpoint_pairs(y, kind, horizon), estimator.predict(X))
+
+
+def plainly(task: Task, recipe: Recipe, jobs: int) -> list[float]:
+    """Concordance of each outer fold."""
+    choices = candidates(recipe, task.horizon)
+    names = list(recipe.space())
+    grid = [{f"learner__{name}": [choice.get_params()[name]] for name in names} for choice in choices]
+    pipeline = Pipeline([*preprocessing(recipe, task.horizon).steps, ("learner", choices[0])])
+    search = PlainSearch(
+        pipeline, grid, scoring=None, cv=SameInnerFolds(task), refit=best_candidate, error_score="raise"
+    )
+    found = cross_validate(
+        search, task.X, task.y, cv=[(train, test) for _, train, test in task.splits()], n_jobs=jobs,
+        scoring=partial(fold_score, recipe.kind, task.horizon), error_score="raise",
+    )  # fmt: skip
+    return list(found["test_score"])
+
+
+def compare(task: Task, learner: str, jobs: int) -> tuple[float, float, bool]:
+    """Seconds of both, and whether their mean scores agree to 1e-6."""
+    recipe = Recipe("clinical", task.columns, learner, task.kind, seed=SEED)
+    taken, means = [], []
+    for way in (ours, plainly):
+        start = time.perf_counter()
+        scores = way(task, recipe, jobs)
+        taken.append(time.perf_counter() - start)
+        means.append(float(np.mean(scores)))
+    gap = abs(means[0] - means[1])
+    count = len(candidates(recipe, task.horizon))
+    print(
+        f"{task.name:16s} {learner:14s} {count:3d} candidates  ours {taken[0]:7.1f} s  plainly {taken[1]:7.1f} s  "
+        f"ratio {taken[1] / taken[0]:5.2f}  mean score {means[0]:.6f}, differs by {gap:.1e}",
+        flush=True,
+    )
+    return taken[0], taken[1], gap <= 1e-6
+
+
+def main() -> int:
+    """Run the comparison; exit code 1 if a score differs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one repeat instead of ten")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--data", type=Path, default=_DATA)
+    parser.add_argument("--endpoints", nargs="+", default=["recurrence_24m", "recurrence"])
+    parser.add_argument("--learners", nargs="+", default=list(LEARNERS))
+    given = parser.parse_args()
+    repeats = 1 if given.quick else 10
+    found = given.data.is_dir()
+    tasks = real_tasks(given.data, given.endpoints, repeats) if found else simulated_tasks(given.endpoints, repeats)
+    print(f"{'TCIA' if found else 'simulated'} table: {tasks[0].X.shape[0]} patients, {tasks[0].X.shape[1]} columns")
+    warm = Recipe("clinical", tasks[0].columns, "xgboost", tasks[0].kind, seed=SEED, rounds=(2, 3), depths=(1,))
+    ours(tasks[0], warm, given.jobs)
+    plainly(tasks[0], warm, given.jobs)
+    done = [compare(task, learner, given.jobs) for task in tasks for learner in given.learners]
+    own, plain = sum(d[0] for d in done), sum(d[1] for d in done)
+    print(f"all: ours {own:.1f} s, plainly {plain:.1f} s, ratio {plain / own:.2f}")
+    return 0 if all(d[2] for d in done) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
