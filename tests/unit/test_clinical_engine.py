@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from radiomics_crlm.clinical.catalogue import Rule
 from radiomics_crlm.clinical.decisions import steps
 from radiomics_crlm.clinical.derivation import Prepared
 from radiomics_crlm.clinical.engine import facts_of
-from radiomics_crlm.clinical.table import COLUMNS
+from radiomics_crlm.clinical.table import BLOCK, COLUMNS
 from radiomics_crlm.errors import ConfigError, InputError
 from radiomics_crlm.schema import check_table, load_schema, parse_table
 
@@ -44,13 +45,16 @@ def test_an_unknown_rule_names_near_matches(name: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"n_liver_mets": [1]}, "no column patient_id"),
-        ({"patient_id": ["a", None]}, "row 3: patient_id is empty"),
-        ({"patient_id": ["a", "b", "a"]}, "row 4: patient_id is not unique"),
+        (
+            {"n_liver_mets": [1]},
+            "the table has no column patient_id. Name the column of patient keys patient_id.",
+        ),
+        ({"patient_id": ["a", None]}, "row 3: patient_id is empty."),
+        ({"patient_id": ["a", "b", "a"]}, "row 4: patient_id is not unique; expected one row per patient."),
     ],
 )
 def test_a_table_without_a_key_is_refused(table: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=rf"^{re.escape(message)}$"):
         clinical.evaluate_table(pd.DataFrame(table), ["fong_crs"])
 
 
@@ -293,3 +297,14 @@ def test_a_rule_without_groups_has_none_between_its_bounds() -> None:
     for rule in ("rees2008_postop", "malik2007", "fong_seven_factors", "sirt_adverse"):
         got = clinical.evaluate(rule, {})
         assert (got.status, got.group_certain, got.extra) == ("not_assessable", None, {})
+
+
+def test_a_table_longer_than_a_block_is_evaluated_whole() -> None:
+    table = pd.DataFrame({"patient_id": [f"P{k}" for k in range(BLOCK + 1)], "cea_ng_ml": 5.0})
+    assert clinical.evaluate_table(table, ["sirt_adverse"])["patient_id"].tolist() == table["patient_id"].tolist()
+
+
+def test_origins_of_other_patients_are_refused() -> None:
+    message = "^the table of sources has other rows than the clinical table; expected the same rows\\.$"
+    with pytest.raises(InputError, match=message):
+        clinical.evaluate_table(pd.DataFrame({"patient_id": ["a"]}), sources=pd.DataFrame({"cea_ng_ml": ["x", "y"]}))
