@@ -24,6 +24,7 @@ LearnerName = Literal[
     "late_fusion",
     "stacking",
 ]
+SelectionName = Literal["univariate", "mrmr", "stability"]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=60)]
 
 
@@ -152,6 +153,14 @@ class DesignConfig(Strict):
         return self
 
 
+class SelectionConfig(Strict):
+    """How many of the radiomic inputs a model sees, and how they are chosen inside each training fold. Clinical columns
+    beside them always stay."""
+
+    method: Literal["none"] | SelectionName = "univariate"
+    k: int = Field(default=12, ge=1, le=1000)
+
+
 class SampleSizeConfig(Strict):
     """What the sample-size panel assumes: the anticipated Cox-Snell R2 as a share of the largest possible, the smallest
     admissible shrinkage, and the time at which the overall risk of a time-to-event endpoint is judged."""
@@ -199,6 +208,7 @@ class ExperimentConfig(Strict):
         default_factory=dict, description="MODALITY/sequence: extraction profile, where it is not the shipped choice"
     )
     design: DesignConfig
+    selection: SelectionConfig = Field(default_factory=SelectionConfig)
     sample_size: SampleSizeConfig = Field(default_factory=SampleSizeConfig)
     rules: tuple[str, ...] = ("fong_crs", "tbs2018", "mcs2019", "timing_eahpba2023")
     comparators: tuple[str, ...] = ("fong_crs",)

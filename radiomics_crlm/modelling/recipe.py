@@ -13,7 +13,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from radiomics_crlm.config import LearnerName
+from radiomics_crlm.config import LearnerName, SelectionName
 from radiomics_crlm.errors import ConfigError
 from radiomics_crlm.evaluation.outcome import Kind
 from radiomics_crlm.modelling.columns import Block, ColumnSpec, check_columns, input_names
@@ -37,6 +37,7 @@ from radiomics_crlm.modelling.estimators import (
 )
 from radiomics_crlm.modelling.glassbox import require_interpret
 from radiomics_crlm.modelling.robustness import Robustness, StableFeatures
+from radiomics_crlm.modelling.selection import MRMRSelector, StabilitySelector
 from radiomics_crlm.modelling.transformers import FeatureFilter, TableEncoder, UnivariateSelector
 
 _CLASSES: dict[tuple[str, str], type[Any]] = {
@@ -74,8 +75,9 @@ class Recipe:
     kind
         ``time_to_event`` or ``binary`` (label at the horizon that is given when fitting).
     select_k
-        Univariate selection of this many inputs inside each training fold (columns with ``keep`` stay
-        besides), or None.
+        Selection of this many inputs inside each training fold (columns with ``keep`` stay besides), or None.
+    selection
+        How they are chosen (see ``config.SelectionName``).
     seed
         Seed of the learner.
     penalties
@@ -109,6 +111,7 @@ class Recipe:
     learner: LearnerName
     kind: Kind
     select_k: int | None = None
+    selection: SelectionName = "univariate"
     seed: int = 0
     penalties: tuple[float, ...] = (3.0, 1.0, 0.3, 0.1, 0.03)
     net_penalties: tuple[float, ...] = (0.3, 0.1, 0.03, 0.01)
@@ -134,6 +137,8 @@ class Recipe:
         self._check_space()
         if self.select_k is not None and self.select_k < 1:
             raise ConfigError("select_k is out of range", where=self.name, expected=">= 1", got=str(self.select_k))
+        if self.selection not in get_args(SelectionName):
+            raise ConfigError("unknown selection", where=self.name, got=self.selection)
         if not 0 < self.max_constant <= 1 or not 0 < self.max_correlation <= 1:
             raise ConfigError("filter limits are out of range", where=self.name, expected="above 0, at most 1")
 
@@ -233,8 +238,16 @@ def preprocessing(recipe: Recipe, horizon: float | None) -> Pipeline:
         ("scale", StandardScaler()),
     ]
     if recipe.select_k is not None:
-        steps.append(("select", UnivariateSelector(recipe.select_k, recipe.kind, horizon, len(kept))))
+        steps.append(("select", _selector(recipe, recipe.select_k, horizon, len(kept))))
     return Pipeline(steps)
+
+
+def _selector(recipe: Recipe, k: int, horizon: float | None, kept: int) -> BaseEstimator:
+    if recipe.selection == "mrmr":
+        return MRMRSelector(k, recipe.kind, horizon, kept)
+    if recipe.selection == "stability":
+        return StabilitySelector(k, recipe.kind, horizon, kept, seed=recipe.seed)
+    return UnivariateSelector(k, recipe.kind, horizon, kept)
 
 
 def informed(choices: list[Learner], steps: Pipeline) -> list[Learner]:

@@ -150,6 +150,7 @@ def _recipe(
     experiment: ExperimentConfig,
 ) -> Recipe:
     has_radiomics = any(spec.source == "radiomics" for spec in predictors.inputs)
+    selection = experiment.selection
     columns = tuple(
         ColumnSpec(
             spec.name,
@@ -168,7 +169,8 @@ def _recipe(
         columns=columns,
         learner=learner,
         kind=endpoint.kind,
-        select_k=_SELECTED if has_radiomics else None,
+        select_k=selection.k if has_radiomics and selection.method != "none" else None,
+        selection="univariate" if selection.method == "none" else selection.method,
         seed=experiment.design.seed,
     )
 
