@@ -1,4 +1,4 @@
-"""From lesions to patients: largest lesion, volume-weighted mean, dispersion, and tumour burden from the masks."""
+"""From lesions and organs to patients: largest lesion, volume-weighted mean, dispersion, organs, tumour burden."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from radiomics_crlm.errors import InputError
 
 SCAN_KEY = ["patient_id", "timepoint", "modality", "sequence"]
 _FEATURE_PREFIX = "lesion__"
+_REGION_PREFIX = "region__"
 
 
 def aggregate_patients(
-    features_lesion: pd.DataFrame, lesions: pd.DataFrame, anatomy: pd.DataFrame | None = None
+    features_lesion: pd.DataFrame,
+    lesions: pd.DataFrame,
+    anatomy: pd.DataFrame | None = None,
+    features_region: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """One row per patient, time point, modality and sequence.
 
@@ -24,6 +28,8 @@ def aggregate_patients(
         Tables of these names; every lesion must be in both.
     anatomy
         Liver and remnant volumes per scan (``ExtractionResult.anatomy``), where masks of them exist.
+    features_region
+        Table of this name, if organs were extracted.
 
     Returns
     -------
@@ -35,15 +41,17 @@ def aggregate_patients(
         ``largest_axial_mm``, ``tbs`` (tumour burden score, square root of the squared largest diameter in cm plus the
         squared number, doi:10.1097/SLA.0000000000002064), and with anatomy ``liver_volume_ml`` (lesions included),
         ``remnant_volume_ml`` and ``sflr_pct`` (remnant in percent of the liver without tumour).
+        ``liver__*`` and ``remnant__*``: features of the organs, for those that any scan shows; null where a scan does
+        not show the organ or it could not be measured.
         ``n_lesions_ok`` and ``flags``: ``largest_failed`` (the lesion of greatest volume is not ok),
-        ``no_ok_lesion``, and ``nan_ignored=K`` (K features are null in some ok lesions but not in all; means and
-        dispersions use the others, ``largest__`` stays null if it is null in that lesion). A feature that is null
-        in every ok lesion is null.
+        ``no_ok_lesion``, ``liver_failed`` and ``remnant_failed``, and ``nan_ignored=K`` (K features are null in some ok
+        lesions but not in all; means and dispersions use the others, ``largest__`` stays null if it is null in that
+        lesion). A feature that is null in every ok lesion is null.
 
     Raises
     ------
     InputError
-        If the lesions of the two tables differ.
+        If the lesions of the two tables differ, or an organ belongs to a scan without lesions or comes twice.
     """
     key = [*SCAN_KEY, "lesion"]
     left = lesions[[*key, "volume_ml", "longest_axial_mm"]]
@@ -59,7 +67,25 @@ def aggregate_patients(
     rows = [_patient_row(tuple(k), groups[tuple(k)], names, anatomy) for k in order]
     short = [n.removeprefix(_FEATURE_PREFIX) for n in names]
     columns = [f"{kind}__{n}" for kind in ("largest", "weighted", "dispersion") for n in short]
-    return pd.DataFrame(rows, columns=[*SCAN_KEY, "n_lesions_ok", "flags", *_BURDEN_COLUMNS, *columns])
+    table = pd.DataFrame(rows, columns=[*SCAN_KEY, "n_lesions_ok", "flags", *_BURDEN_COLUMNS, *columns])
+    return table if features_region is None else _with_organs(table, features_region)
+
+
+def _with_organs(table: pd.DataFrame, features_region: pd.DataFrame) -> pd.DataFrame:
+    """Put the features of liver and remnant beside those of the lesions."""
+    names = [c for c in features_region.columns if c.startswith(_REGION_PREFIX)]
+    scans = pd.MultiIndex.from_frame(table[SCAN_KEY])
+    flags, blocks = [text.split(";") for text in table["flags"]], []
+    for role in sorted(features_region["region"].unique()):
+        found = features_region[features_region["region"] == role].set_index(SCAN_KEY)
+        if found.index.has_duplicates or not found.index.isin(scans).all():
+            raise InputError("organs and lesions do not fit", where=role, expected="one row per scan with lesions")
+        failed = scans.isin(found.index[found["status"] != "ok"])
+        flags = [[*own, f"{role}_failed"] if bad else own for own, bad in zip(flags, failed, strict=True)]
+        organ = found[names].astype(float).reindex(scans).reset_index(drop=True)
+        blocks.append(organ.set_axis([f"{role}__{n.removeprefix(_REGION_PREFIX)}" for n in names], axis=1))
+    words = [";".join(filter(None, own)) for own in flags]
+    return pd.concat([table.assign(flags=words), *blocks], axis=1)
 
 
 _BURDEN_COLUMNS = [

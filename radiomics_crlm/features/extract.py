@@ -38,7 +38,7 @@ from radiomics_crlm.features.parts import (
     part_names,
 )
 from radiomics_crlm.features.profiles import Profile, engine_image_types, engine_settings
-from radiomics_crlm.features.resampling import Box, LabelPart, OnGrid, region_on_grid
+from radiomics_crlm.features.resampling import Box, LabelPart, OnGrid, needed_bytes, region_on_grid
 from radiomics_crlm.imaging.geometry import Volume, check_same_geometry, from_itk, to_itk
 from radiomics_crlm.imaging.normalise import correct_bias, scale_to_tissue
 from radiomics_crlm.imaging.regions import as_label_mask
@@ -114,7 +114,8 @@ class PreparedScan:
         As for `extract_scan`; ``anatomy`` also holds the organs that ``profile.regions`` asks for. The liver is the
         union of its labels and the lesions, since masks may leave lesions out; the remnant is without tumour.
     max_bytes
-        Regions that need more memory than this fail with ``too_large_for_memory``; none: no bound.
+        Regions that need more memory than this beyond the prepared scan, by an upper estimate, fail with
+        ``too_large_for_memory``; none: no bound.
 
     Raises
     ------
@@ -158,6 +159,8 @@ class PreparedScan:
         if reason:
             return RegionFeatures(region, "failed", reason)
         about = _about(inside, box, self._image.array.shape)
+        if self.max_bytes is not None and needed_bytes(self._image, box, self.profile) > self.max_bytes:
+            return RegionFeatures(region, "failed", "too_large_for_memory", ";".join(about))
         parts: Parts = {name: dict(values) for name, values in (known or {}).items()}
         wanted = [name for name in part_names(self.profile) if name not in parts]
         if wanted:

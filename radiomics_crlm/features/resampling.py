@@ -20,6 +20,10 @@ from radiomics_crlm.features.profiles import Profile
 from radiomics_crlm.imaging.geometry import Volume, to_itk
 
 Box = tuple[slice, ...]
+# Most bytes at a time for each voxel of the grid of a region, measured and rounded up: to resample and to compute the
+# original image; with filters, which hold copies of it; for each voxel of the region, in a 3-D binary pattern.
+_BYTES_PLAIN, _BYTES_FILTERED, _BYTES_PATTERN = 48, 80, 9000
+_PATTERN_VOXELS = 100_000  # at a time
 # The influence of a voxel on cubic B-spline coefficients falls by 0.27 per voxel: below double precision after 28, and
 # what rounding keeps of it dies out over the voxels after that.
 _CROP_MARGIN = 48
@@ -87,6 +91,23 @@ def region_on_grid(image: Volume, labels: LabelPart, label: int, box: Box, profi
         part = _padded(box, profile.pad_voxels, image.array.shape)
         return OnGrid(_part(image, part), labels.inside(label, part))
     return _resampled(image, labels, label, grid, profile)
+
+
+def needed_bytes(image: Volume, box: Box, profile: Profile) -> int:
+    """Upper estimate of the memory that the features of a region need beyond the prepared scan."""
+    size = np.array(image.array.shape[::-1])
+    ratio = np.array(image.spacing) / np.array(profile.resample_mm or image.spacing)
+    margin = 2 * profile.pad_voxels + 2 if profile.filtered else 2
+    extent = np.array([s.stop - s.start for s in reversed(box)])
+    grid = np.minimum(np.ceil(extent * ratio) + margin, np.ceil(size * ratio))
+    if profile.resample_mm is None and profile.filtered:
+        grid = size
+    need = float(np.prod(grid)) * (_BYTES_FILTERED if profile.filtered else _BYTES_PLAIN)
+    if profile.resample_mm is not None:  # coefficients of the spline
+        need += 8.0 * float(np.prod(np.minimum(extent + np.ceil(margin / ratio) + 2 * _CROP_MARGIN, size)))
+    if profile.lbp_3d:
+        need += _BYTES_PATTERN * min(float(np.prod(np.ceil(extent * ratio))), _PATTERN_VOXELS)
+    return int(need)
 
 
 def new_grid(image: Volume, box: Box, spacing_mm: tuple[float, ...], pad: int) -> Grid | None:

@@ -132,3 +132,35 @@ def test_empty_tables_give_an_empty_table() -> None:
     result = aggregate_patients(features.iloc[:0], lesions.iloc[:0])
     assert result.empty
     assert "largest__x_a" in result
+
+
+def test_organs_stand_beside_the_lesions() -> None:
+    rows = [
+        {"id": "B", "lesion": 1, "v": 1.0, "d": 10.0, "a": 2.0, "b": 5.0},
+        {"id": "A", "lesion": 1, "v": 4.0, "d": 20.0, "a": -1.0, "b": NAN},
+        {"id": "C", "lesion": 1, "v": 0.1, "d": 3.0, "a": NAN, "b": NAN, "status": "failed"},
+    ]
+    features, lesions = tables([{"status": "ok", **row} for row in rows])
+    key = {"timepoint": "baseline", "modality": "CT", "sequence": "portal_venous"}
+    organs = pd.DataFrame(
+        [
+            {"patient_id": "A", **key, "region": "liver", "status": "ok", "region__x_a": 7.0},
+            {"patient_id": "A", **key, "region": "remnant", "status": "failed", "region__x_a": NAN},
+            {"patient_id": "C", **key, "region": "remnant", "status": "failed", "region__x_a": NAN},
+            {"patient_id": "B", **key, "region": "remnant", "status": "ok", "region__x_a": 9.0},
+        ]
+    )
+    without = aggregate_patients(features, lesions)
+    table = aggregate_patients(features, lesions, features_region=organs)
+    assert table.columns.tolist() == [*without.columns, "liver__x_a", "remnant__x_a"]
+    pd.testing.assert_frame_equal(table[without.columns].drop(columns="flags"), without.drop(columns="flags"))
+    table = table.set_index("patient_id")
+    assert table["flags"].to_dict() == {"B": "", "A": "remnant_failed", "C": "no_ok_lesion;remnant_failed"}
+    assert table["remnant__x_a"].dropna().to_dict() == {"B": 9.0}
+    assert table["liver__x_a"].dropna().to_dict() == {"A": 7.0}
+    check_table(table.reset_index(), "features_patient")
+    for wrong in (pd.concat([organs, organs.head(1)]), organs.assign(sequence="arterial")):
+        with pytest.raises(InputError, match="organs and lesions do not fit"):
+            aggregate_patients(features, lesions, features_region=wrong)
+    nothing = aggregate_patients(features, lesions, features_region=organs.head(0))
+    pd.testing.assert_frame_equal(nothing, without)
