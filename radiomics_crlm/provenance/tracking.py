@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from radiomics_crlm.errors import CrlmError, InputError
 
 _DIGEST_LENGTH = 36
 _MAX_PARAM = 500
+_SQLITE = "sqlite:///"
+# First use creates all tables of the store; processes that start together wait for the one that does.
+_LOCK_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -54,12 +60,19 @@ class Tracker:
         location = None if uri else (out / "mlflow-artifacts").as_uri()
         self._error = MlflowException
         try:
-            self._client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
-            found = self._client.get_experiment_by_name(experiment)
-            self._experiment = (
-                found.experiment_id if found else self._client.create_experiment(experiment, artifact_location=location)
-            )
-        except (MlflowException, OSError) as error:
+            with _first_use(self.uri):
+                self._client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+                found = self._client.get_experiment_by_name(experiment)
+                if found is not None and found.lifecycle_stage != "active":
+                    raise InputError(
+                        "the MLflow experiment was deleted", where=experiment, remedy="restore it, or use another store"
+                    )
+                self._experiment = (
+                    found.experiment_id
+                    if found
+                    else self._client.create_experiment(experiment, artifact_location=location)
+                )
+        except (MlflowException, OSError, Timeout) as error:
             raise InputError(
                 "the MLflow store cannot be opened", got=type(error).__name__, remedy="check --mlflow-uri"
             ) from None
@@ -113,6 +126,19 @@ class Tracker:
         version = self._client.create_model_version(model, source=source, run_id=run, tags=dict(tags))
         return int(version.version)
 
+    def alias(self, model: str, version: int, alias: str) -> None:
+        """Point an alias of a registered model at a version; scoring never follows aliases, people do."""
+        self._client.set_registered_model_alias(model, alias, str(version))
+
     def finish(self, run: str, *, ok: bool = True) -> None:
         """Close a run."""
         self._client.set_terminated(run, status="FINISHED" if ok else "FAILED")
+
+
+def _first_use(uri: str) -> AbstractContextManager[object]:
+    """A lock beside a sqlite store; servers and other databases look after themselves."""
+    if not uri.startswith(_SQLITE):
+        return nullcontext()
+    path = Path(uri.removeprefix(_SQLITE))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path.with_name(path.name + ".lock"), timeout=_LOCK_SECONDS)

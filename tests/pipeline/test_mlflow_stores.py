@@ -1,0 +1,143 @@
+"""The tracking store under parallel first use, and a study logged to a real MLflow server on a PostgreSQL database."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from radiomics_crlm.study.track import track_study
+
+pytestmark = pytest.mark.xdist_group("small study")
+
+FIRST_USE = """
+import sys
+from pathlib import Path
+from radiomics_crlm.provenance.tracking import Tracker
+
+tracker = Tracker(Path(sys.argv[1]), "shared")
+run = tracker.start(sys.argv[2])
+tracker.log(run, metrics={"auc": 0.5})
+tracker.finish(run)
+"""
+
+
+def test_processes_that_meet_on_a_fresh_store_lose_nothing(tmp_path: Path) -> None:
+    def start(number: int) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", FIRST_USE, str(tmp_path), f"run {number}"]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(start, range(4)))
+    assert [p.returncode for p in done] == [0] * 4, [p.stderr[-2000:] for p in done]
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as store:
+        assert store.execute("select count(*) from experiments where name = 'shared'").fetchone() == (1,)
+        assert store.execute("select count(distinct name) from runs where status = 'FINISHED'").fetchone() == (4,)
+        assert store.execute("select count(*) from metrics where key = 'auc'").fetchone() == (4,)
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def postgres_programs() -> Path | None:
+    """Folder of PostgreSQL's server programs; Debian keeps them off the path."""
+    found = [Path(p).parent for p in (shutil.which("initdb"),) if p]
+    found += [p.parent for p in sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))]
+    return found[-1] if found else None
+
+
+@pytest.fixture
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of an empty PostgreSQL database on loopback, gone after the test."""
+    programs = postgres_programs()
+    if programs is None:
+        pytest.skip("PostgreSQL's server programs are not installed (Debian: apt-get install postgresql)")
+    as_user: list[str] = []
+    folder = tmp_path_factory.mktemp("postgres")
+    if os.geteuid() == 0:  # the server refuses to run as root
+        try:
+            owner = pwd.getpwnam("postgres")
+        except KeyError:
+            pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
+        as_user = ["setpriv", "--reuid", str(owner.pw_uid), "--regid", str(owner.pw_gid), "--clear-groups"]
+        folder = Path("/tmp") / folder.name / f"pg{os.getpid()}"  # noqa: S108  (pytest's folders are closed to others)
+        folder.mkdir(parents=True)
+        os.chown(folder, owner.pw_uid, owner.pw_gid)
+    data, port = folder / "data", free_port()
+    common = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": "/"}
+    initdb = [str(programs / "initdb"), "-D", str(data), "-U", "mlflow", "-A", "trust", "--no-sync"]
+    subprocess.run([*as_user, *initdb], **common)
+    control = [*as_user, str(programs / "pg_ctl"), "-D", str(data), "-w"]
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c fsync=off -k {folder}"
+    subprocess.run([*control, "-o", options, "start"], **common)
+    try:
+        yield f"postgresql+psycopg2://mlflow@127.0.0.1:{port}/postgres"
+    finally:
+        subprocess.run([*control, "-m", "immediate", "stop"], **common)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def server(database: str, tmp_path: Path) -> Iterator[str]:
+    """Address of an MLflow server on that database."""
+    port = free_port()
+    command = [
+        sys.executable, "-m", "mlflow", "server", "--backend-store-uri", database, "--host", "127.0.0.1",
+        "--port", str(port), "--workers", "1", "--artifacts-destination", (tmp_path / "artifacts").as_uri(),
+    ]  # fmt: skip
+    with (tmp_path / "server.log").open("wb") as log:
+        running = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        try:
+            wait_for(f"http://127.0.0.1:{port}/health", running)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            os.killpg(running.pid, 15)
+            running.wait(timeout=30)
+
+
+def wait_for(address: str, running: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert running.poll() is None, "the MLflow server ended"
+        try:
+            with urllib.request.urlopen(address, timeout=2) as answer:  # noqa: S310  (loopback)
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.3)
+    pytest.fail("the MLflow server did not answer within two minutes")
+
+
+def test_a_study_is_tracked_on_a_server_with_postgresql(small_study: Path, server: str, tmp_path: Path) -> None:
+    assert track_study(small_study, mlflow_uri=server, progress=lambda *_: None) == server
+    client = MlflowClient(tracking_uri=server, registry_uri=server)
+    experiment = client.get_experiment_by_name("small")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    parents = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
+    assert len(parents) == 1
+    assert {r.info.status for r in runs} == {"FINISHED"}
+    models = {r.info.run_name: r for r in runs}
+    assert 0 <= models["recurrence_24m: combined/ridge"].data.metrics["auc"] <= 1
+    version = client.get_model_version("small_recurrence_24m", "1")
+    assert version.run_id == models["recurrence_24m: combined/ridge"].info.run_id
+    fetched = Path(client.download_artifacts(version.run_id, "bundle", str(tmp_path)))
+    manifest = (small_study / "bundles" / "recurrence_24m" / "manifest.json").read_bytes()
+    assert (fetched / "manifest.json").read_bytes() == manifest
