@@ -11,15 +11,12 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from radiomics_crlm.errors import InputError
 from radiomics_crlm.evaluation.discrimination import concordance, endpoint_pairs
 from radiomics_crlm.evaluation.outcome import Floats, Outcome, check_outcome
-
-
-class UnusableInputsError(InputError, ValueError):
-    """Inputs that no learner can use; also a ``ValueError``, as scikit-learn's conventions ask."""
+from radiomics_crlm.modelling.inputs import UnusableInputsError as UnusableInputsError
+from radiomics_crlm.modelling.inputs import fitted_inputs, training_inputs
 
 
 class RiskLearner(BaseEstimator):
@@ -72,11 +69,7 @@ class RiskLearner(BaseEstimator):
 
     def _inputs(self, X: Floats) -> Floats:
         """Inputs of a fitted learner, checked to be as many as it was fitted on."""
-        check_is_fitted(self)
-        if not (_is_plain(X) and X.shape[1] == self.n_features_in_ and not hasattr(self, "feature_names_in_")):
-            X = validate_data(self, X, reset=False, dtype=np.float64, ensure_all_finite=False, ensure_min_samples=0)
-        _refuse_not_finite(X)
-        return X
+        return fitted_inputs(self, X)
 
     def _training(self, X: Floats, y: Outcome, horizon: float | None) -> Floats:
         """Inputs and outcome before a fit.
@@ -84,25 +77,18 @@ class RiskLearner(BaseEstimator):
         Raises
         ------
         InputError
-            For an outcome that is none or is constant, lengths that differ, no inputs, values that are not finite.
+            For an outcome that is none or is constant, lengths that differ, values that are not finite.
+        ValueError
+            By scikit-learn, for what is no numeric matrix with at least two rows and one column.
         """
         if y is None:
             raise UnusableInputsError("requires y to be passed, but the target y is None", where=type(self).__name__)
-        if isinstance(X, np.ndarray) and X.ndim == 2 and X.shape[1] == 0:
-            raise UnusableInputsError(
-                "inputs and outcome do not fit together: 0 feature(s) (shape=(" + f"{len(X)}, 0)) while a minimum of 1 "
-                "is required"
-            )  # fmt: skip
-        if _is_plain(X) and X.shape[0] >= 2 and not hasattr(self, "feature_names_in_"):
-            self.n_features_in_ = X.shape[1]
-        else:
-            X = validate_data(self, X, dtype=np.float64, ensure_all_finite=False, ensure_min_samples=2)
+        X = training_inputs(self, X, min_rows=2)
         check_outcome(y, horizon=horizon, min_events=1)
         if X.shape[0] != y.size:
             raise UnusableInputsError(
                 "inputs and outcome do not fit together", expected=f"{y.size} rows", got=str(X.shape)
             )
-        _refuse_not_finite(X)
         return X
 
 
@@ -139,15 +125,3 @@ def canonical_order(X: Floats, y: Outcome) -> np.ndarray:
     that the order of the table does not matter.
     """
     return np.lexsort((*X.T[::-1], y["event"], y["event"] != 1, y["months"]))
-
-
-def _is_plain(X: Any) -> bool:
-    """Whether this is what pipelines hand over, which needs no costly validation."""
-    return type(X) is np.ndarray and X.ndim == 2 and X.dtype == np.float64
-
-
-def _refuse_not_finite(X: Floats) -> None:
-    if not np.isfinite(X).all():
-        raise UnusableInputsError(
-            f"{int((~np.isfinite(X)).sum())} inputs are not finite", where="learner", got="NaN or infinity (inf)"
-        )  # fmt: skip

@@ -15,6 +15,7 @@ from radiomics_crlm.errors import InputError
 from radiomics_crlm.evaluation.discrimination import endpoint_pairs
 from radiomics_crlm.evaluation.outcome import Floats, Kind, Outcome, check_outcome
 from radiomics_crlm.modelling.columns import ColumnSpec, check_columns, encode, input_names
+from radiomics_crlm.modelling.inputs import UnusableInputsError, fitted_inputs, training_inputs
 
 _CELLS_AT_ONCE = 2_000_000
 
@@ -70,6 +71,7 @@ class FeatureFilter(TransformerMixin, BaseEstimator):
 
     def fit(self, X: Floats, y: Any = None) -> Self:  # noqa: ARG002 - scikit-learn's signature
         """Find the inputs to keep."""
+        X = training_inputs(self, X)
         share = most_common_share(X)
         share[list(self.keep)] = 2.0
         candidates = np.flatnonzero(share <= self.max_constant)
@@ -81,8 +83,7 @@ class FeatureFilter(TransformerMixin, BaseEstimator):
 
     def transform(self, X: Floats) -> Floats:
         """The kept inputs."""
-        check_is_fitted(self)
-        return X[:, self.selected_]
+        return fitted_inputs(self, X)[:, self.selected_]
 
 
 class UnivariateSelector(TransformerMixin, BaseEstimator):
@@ -106,6 +107,9 @@ class UnivariateSelector(TransformerMixin, BaseEstimator):
 
     def fit(self, X: Floats, y: Outcome) -> Self:
         """Score each input on the training rows."""
+        if y is None:
+            raise UnusableInputsError("requires y to be passed, but the target y is None", where=type(self).__name__)
+        X = training_inputs(self, X, min_rows=2)
         if self.k < 1:
             raise InputError("the number of inputs to select is too small", expected=">= 1", got=str(self.k))
         check_outcome(y, horizon=self.horizon, min_events=1)
@@ -116,8 +120,13 @@ class UnivariateSelector(TransformerMixin, BaseEstimator):
 
     def transform(self, X: Floats) -> Floats:
         """The chosen inputs, in their own order."""
-        check_is_fitted(self)
-        return X[:, self.selected_]
+        return fitted_inputs(self, X)[:, self.selected_]
+
+    def __sklearn_tags__(self) -> Any:
+        """Tags of scikit-learn: an outcome is required."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags
 
 
 def most_common_share(X: Floats) -> Floats:

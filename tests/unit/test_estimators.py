@@ -139,7 +139,6 @@ def test_conventions(learner: object) -> None:
     ("change", "match"),
     [
         (lambda X, y: (X[:-1], y), "inputs and outcome do not fit together"),
-        (lambda X, y: (X[:, :0], y), "inputs and outcome do not fit together"),
         (lambda X, _: (X, None), "the target y is None"),
         (lambda X, y: (np.where(X > 2, np.nan, X), y), "inputs are not finite"),
         (lambda X, _: (X, make_outcome(np.zeros(150), np.full(150, 9.0))), "target is constant"),
@@ -149,6 +148,13 @@ def test_conventions(learner: object) -> None:
 def test_refuses_training_data(learner: object, change: object, match: str) -> None:
     with pytest.raises(InputError, match=match):
         learner.fit(*change(*_data(0)))
+
+
+def test_refuses_no_inputs_and_no_matrix(learner: object) -> None:
+    X, y = _data(0)
+    for bad in (X[:, :0], X[:, 0], X[:1]):
+        with pytest.raises(ValueError, match="feature|dimension|sample"):
+            learner.fit(bad, y[: len(bad)])
 
 
 @pytest.mark.parametrize(
