@@ -4,8 +4,8 @@
 
 The design is that of the clinical TCIA experiment (10 x 5 outer, 5 inner folds, 13 clinical columns) with four
 learners. Plainly is ``GridSearchCV`` over a ``Pipeline`` inside ``cross_validate``: the same preprocessing, learners,
-candidates, folds and choice among candidates, so the mean scores of both must agree to 1e-6. Without the data a table of
-the same shape is simulated. ``--quick`` runs one repeat. Both in one run, after the workers have started.
+candidates, folds and choice among candidates, so the mean scores of both must agree to 1e-6. Without the data a table
+of the same shape is simulated. ``--quick`` runs one repeat. Both in one run, after the workers have started.
 """
 
 from __future__ import annotations

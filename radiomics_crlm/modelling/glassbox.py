@@ -72,7 +72,7 @@ class ExplainableBoosting(RiskLearner):
         X = self._training(X, y, self.horizon)
         check_positive(bags=self.bags, min_leaf=self.min_leaf)
         require_interpret()
-        from interpret.glassbox import ExplainableBoostingClassifier  # type: ignore[import-not-found]
+        from interpret.glassbox import ExplainableBoostingClassifier  # type: ignore[import-untyped]
 
         order = canonical_order(X, y)
         label, weight = (values[order] for values in horizon_labels(y, self.horizon))

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+import pytest
 from sklearn.base import BaseEstimator
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -53,12 +54,12 @@ LEARNERS = [
     StackingCox(),
 ]
 TRANSFORMERS = [FeatureFilter(), UnivariateSelector(2)]
-OPTIONAL = [ExplainableBoosting(24.0, bags=1)] if find_spec("interpret") else []
+OPTIONAL = [ExplainableBoosting(24.0, bags=1)] if find_spec("interpret") else []  # takes half a minute
 
 NOT_CHECKED = {
     "TableEncoder": "reads declared columns of a table, and the checks bring matrices of any width",
     "StableFeatures": "finds the patients of a fit by the index of their table, and the checks bring matrices",
-    "ExplainableBoosting": "is checked where its optional package is installed",
+    "ExplainableBoosting": "is checked in test_optional_estimator, where its package is installed",
     "MRMRSelector": "checked with its own tests",
     "StabilitySelector": "checked with its own tests",
 }
@@ -116,6 +117,12 @@ def test_every_estimator_is_checked_or_excused() -> None:
     assert public - {type(e).__name__ for e in LEARNERS + TRANSFORMERS} <= set(NOT_CHECKED)
 
 
-@parametrize_with_checks([_adapted(e) for e in LEARNERS + TRANSFORMERS + OPTIONAL], expected_failed_checks=_reasons)
+@parametrize_with_checks([_adapted(e) for e in LEARNERS + TRANSFORMERS], expected_failed_checks=_reasons)
 def test_estimator(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks([_adapted(e) for e in OPTIONAL], expected_failed_checks=_reasons)
+def test_optional_estimator(estimator: Any, check: Any) -> None:
     check(estimator)
