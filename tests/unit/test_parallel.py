@@ -15,6 +15,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
@@ -306,3 +307,10 @@ def test_workers_of_another_version_are_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(radiomics_crlm, "__version__", "8.8")
     with pytest.raises(ConfigError, match="another version of radiomics_crlm; expected 8.8"):
         list(run(slow_square, range(3), jobs=2))
+
+
+def test_joblib_works_before_and_after() -> None:
+    """Both build on the same pool of processes; one must not get the other's."""
+    for _ in range(2):
+        assert list(run(slow_square, [1, 2, 3], jobs=2)) == [1, 4, 9]
+        assert joblib.Parallel(n_jobs=2)(joblib.delayed(slow_square)(n) for n in (1, 2, 3)) == [1, 4, 9]
