@@ -161,6 +161,26 @@ class SelectionConfig(Strict):
     k: int = Field(default=12, ge=1, le=1000)
 
 
+class HarmonisationConfig(Strict):
+    """ComBat on the radiomic inputs, learned inside each training fold from the site in ``column`` (centre, scanner).
+
+    ``covariates`` are clinical columns whose effect on the features is kept. Patients of sites that were not learned
+    are refused, or pass as of the ``reference`` site, or pass as they are and are flagged.
+    """
+
+    column: str
+    unseen: Literal["refuse", "reference", "flag"] = "refuse"
+    reference: str | None = None
+    covariates: tuple[str, ...] = ()
+    min_patients: int = Field(default=5, ge=2)
+
+    @model_validator(mode="after")
+    def _reference_if_used(self) -> HarmonisationConfig:
+        if (self.unseen == "reference") != (self.reference is not None):
+            raise ValueError("a reference site is named exactly if unseen sites are to pass as of it")
+        return self
+
+
 class SampleSizeConfig(Strict):
     """What the sample-size panel assumes: the anticipated Cox-Snell R2 as a share of the largest possible, the smallest
     admissible shrinkage, and the time at which the overall risk of a time-to-event endpoint is judged."""
@@ -209,6 +229,7 @@ class ExperimentConfig(Strict):
     )
     design: DesignConfig
     selection: SelectionConfig = Field(default_factory=SelectionConfig)
+    harmonisation: HarmonisationConfig | None = None
     sample_size: SampleSizeConfig = Field(default_factory=SampleSizeConfig)
     rules: tuple[str, ...] = ("fong_crs", "tbs2018", "mcs2019", "timing_eahpba2023")
     comparators: tuple[str, ...] = ("fong_crs",)

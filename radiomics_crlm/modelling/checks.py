@@ -10,6 +10,7 @@ import pandas as pd
 from radiomics_crlm.errors import InputError
 from radiomics_crlm.evaluation.outcome import Kind, Outcome, check_outcome, horizon_labels, make_outcome
 from radiomics_crlm.modelling.columns import encode
+from radiomics_crlm.modelling.harmonisation import learned_sites
 from radiomics_crlm.modelling.inner_folds import Ints as Ints
 from radiomics_crlm.modelling.inner_folds import draw_inner_folds as draw_inner_folds
 from radiomics_crlm.modelling.inner_folds import stratum as stratum
@@ -151,6 +152,40 @@ def check_events(
                 )  # fmt: skip
 
 
+def check_sites(wide: pd.DataFrame, recipe: Recipe, *, where: str, forward: bool = False) -> None:
+    """Refuse test patients of sites that their training fold does not let harmonisation learn, if that is the policy,
+    and training folds without the reference site.
+
+    Raises
+    ------
+    InputError
+        With repeat, fold, count and remedy.
+    """
+    asked = recipe.harmonisation
+    if asked is None or asked.unseen == "flag":
+        return
+    site = asked.sites.of(wide.index)[0]
+    for repeat in wide.columns:
+        fold = wide[repeat].to_numpy()
+        for number in tested_folds(fold, forward=forward):
+            train = training_flags(fold, number, forward=forward)
+            place = f"{where}, repeat {repeat}, fold {number}"
+            known = learned_sites(site[train], asked.min_patients)
+            strange = int((~np.isin(site[fold == number], known)).sum())
+            if asked.unseen == "refuse" and strange:
+                raise InputError(
+                    f"{strange} test patients are of sites that are not learned from the training fold", where=place,
+                    expected=f"sites with at least {asked.min_patients} training patients",
+                    remedy="choose the policy reference or flag, another design, or other sites",
+                )  # fmt: skip
+            if asked.unseen == "reference" and asked.reference not in known:
+                count = int((site[train] == asked.reference).sum())
+                raise InputError(
+                    f"the reference site has {count} training patients", where=place,
+                    expected=f"at least {asked.min_patients}", remedy="choose another reference site",
+                )  # fmt: skip
+
+
 def event_flags(y: Outcome, horizon: float | None) -> npt.NDArray[np.bool_]:
     """Who has the event (by the horizon, where there is one)."""
     return np.asarray((y["event"] == 1) if horizon is None else horizon_labels(y, horizon)[0] == 1)
@@ -181,3 +216,4 @@ def check_design(
     outcome = align_outcome(y, X.index)
     candidates(recipe, at)[0].check(outcome)
     check_events(outcome, wide, kind=recipe.kind, horizon=at, min_events=min_events, where=where, forward=forward)
+    check_sites(wide, recipe, where=where, forward=forward)

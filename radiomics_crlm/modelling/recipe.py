@@ -36,6 +36,7 @@ from radiomics_crlm.modelling.estimators import (
     XGBoostLogistic,
 )
 from radiomics_crlm.modelling.glassbox import require_interpret
+from radiomics_crlm.modelling.harmonisation import ComBat, Harmonisation
 from radiomics_crlm.modelling.robustness import Robustness, StableFeatures
 from radiomics_crlm.modelling.selection import MRMRSelector, StabilitySelector
 from radiomics_crlm.modelling.transformers import FeatureFilter, TableEncoder, UnivariateSelector
@@ -96,6 +97,8 @@ class Recipe:
         Declares that there is one candidate only and nothing is tuned.
     max_constant, max_correlation
         See ``transformers.FeatureFilter``.
+    harmonisation
+        Sites whose differences are removed from the radiomic numbers inside each training fold, or None.
     robustness
         Perturbed features by which unstable inputs are dropped inside each training fold, or None.
 
@@ -125,6 +128,7 @@ class Recipe:
     max_constant: float = 0.95
     max_correlation: float = 0.9
     robustness: Robustness | None = field(default=None, compare=False)
+    harmonisation: Harmonisation | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         check_columns(self.columns)
@@ -222,12 +226,18 @@ def candidates(recipe: Recipe, horizon: float | None) -> list[Learner]:
 
 
 def preprocessing(recipe: Recipe, horizon: float | None) -> Pipeline:
-    """Unfitted steps before the learner: encode, drop what is unstable (on request), impute (with missingness
-    indicators), filter, scale, select."""
+    """Unfitted steps before the learner: encode, harmonise and drop what is unstable (on request), impute (with
+    missingness indicators), filter, scale, select."""
     kept = recipe.kept()
     steps: list[tuple[str, BaseEstimator]] = [("encode", TableEncoder(recipe.columns))]
-    if recipe.robustness is not None:
+    if recipe.harmonisation is not None or recipe.robustness is not None:
         steps[0][1].set_output(transform="pandas")  # the next step needs to know whose rows it sees
+    if recipe.harmonisation is not None:
+        asked = recipe.harmonisation
+        flags = [column.block == "radiomics" for column in recipe.columns for _ in column.inputs()]
+        inputs = tuple(np.flatnonzero(flags).tolist())
+        steps.append(("harmonise", ComBat(inputs, asked.sites, asked.unseen, asked.reference, asked.min_patients)))
+    if recipe.robustness is not None:
         names, wanted = tuple(input_names(recipe.columns)), recipe.robustness
         steps.append(("stable", StableFeatures(names, wanted.ratings, wanted.minimum, kept)))
         kept = tuple(range(len(kept)))

@@ -17,13 +17,14 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from radiomics_crlm.errors import ConfigError
+from radiomics_crlm.errors import ConfigError, InputError
 from radiomics_crlm.evaluation.discrimination import agreement, endpoint_pairs
 from radiomics_crlm.evaluation.outcome import Floats, Outcome, check_outcome
 from radiomics_crlm.modelling.audit import FitAudit
 from radiomics_crlm.modelling.checks import (
     align_outcome,
     check_events,
+    check_sites,
     check_table,
     fold_matrix,
     tested_folds,
@@ -125,6 +126,7 @@ def nested_cv(
     check_events(
         outcome, wide, kind=recipe.kind, horizon=at, min_events=min_events, where=place, forward=forward
     )  # fmt: skip
+    check_sites(wide, recipe, where=place, forward=forward)
     table = X[[column.name for column in recipe.columns]]
     tasks = [
         (int(repeat), int(fold))
@@ -220,6 +222,8 @@ def _outer_fold(
         probability = pipeline[-1].probability(inputs, months)
     for column, month in enumerate(months):
         predictions[f"probability_{month:.0f}m"] = probability[:, column]
+    if "harmonise" in pipeline.named_steps:
+        predictions["site_unseen"] = pipeline.named_steps["harmonise"].of_unseen_site(X.iloc[test])
     return _Fold(repeat, fold, predictions, tuning.assign(repeat=repeat, fold=fold), pipeline, audit.fits)
 
 
@@ -277,7 +281,17 @@ def _fit_preprocessing(
     """The one door to fitting: the audit sees the very rows that are fitted, and learners get only what comes out."""
     audit.check(X.index, f"{recipe.name}: {step}")
     steps = preprocessing(recipe, horizon)
-    return steps, steps.fit_transform(X, y)
+    asked = recipe.harmonisation
+    if asked is not None and asked.unseen == "refuse" and step != "refit":
+        # Sites are checked in the outer folds; an inner fold may lack one without harm.
+        steps.set_params(harmonise__unseen="flag")
+    inputs = steps.fit_transform(X, y)
+    if not np.isfinite(inputs).all():
+        raise InputError(
+            f"{int((~np.isfinite(inputs)).any(axis=0).sum())} inputs are missing after imputation",
+            where=f"{recipe.name}: {step}", expected="finite numbers", remedy="look for absurd values in the columns",
+        )  # fmt: skip
+    return steps, inputs
 
 
 def most_conservative_best(scores: Floats) -> int:

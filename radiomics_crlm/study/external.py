@@ -16,7 +16,7 @@ from radiomics_crlm.cohort.endpoints import build_outcome
 from radiomics_crlm.cohort.exclusions import Exclusion, exclusion_table, flow
 from radiomics_crlm.cohort.splits import refuse_duplicates
 from radiomics_crlm.config import EndpointConfig, ExperimentConfig
-from radiomics_crlm.errors import ConfigError
+from radiomics_crlm.errors import ConfigError, InputError
 from radiomics_crlm.evaluation.outcome import check_outcome, make_outcome
 from radiomics_crlm.features.profiles import load_profiles
 from radiomics_crlm.modelling.design import assemble
@@ -25,6 +25,7 @@ from radiomics_crlm.provenance.tables import table_digest, write_table
 from radiomics_crlm.study.evaluate import EXTERNAL, count_outcomes
 from radiomics_crlm.study.models import Plan, final_model
 from radiomics_crlm.study.prepare import Prepared, Progress, extract_features, extraction_exclusions, need_scans
+from radiomics_crlm.study.sites import site_table
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ def prepare_external(
     """
     folders = {name: _folder(name, text, data) for name, text in experiment.design.external.items()}
     cohorts = {name: read_cohort_folder(folder) for name, folder in folders.items()}
+    _refuse_unseen_sites(experiment, prepared, cohorts)
     refuse_duplicates(
         prepared.cohort.clinical["patient_id"].tolist(),
         {name: cohort.clinical["patient_id"].tolist() for name, cohort in cohorts.items()},
@@ -87,6 +89,21 @@ def _folder(name: str, text: str, data: Path | None) -> Path:
             remedy="pass --data DIR, or give an absolute path",
         )  # fmt: skip
     return folder if data is None else data / folder
+
+
+def _refuse_unseen_sites(experiment: ExperimentConfig, prepared: Prepared, cohorts: Mapping[str, Cohort]) -> None:
+    """Under the policy to refuse, no external patient may be of a site that the development cohort lacks."""
+    asked = experiment.harmonisation
+    if asked is None or asked.unseen != "refuse" or not any(s.radiomics for s in experiment.feature_sets.values()):
+        return
+    known = set(prepared.cohort.clinical.get(asked.column, pd.Series(dtype=object)).dropna())
+    for name, cohort in cohorts.items():
+        column = cohort.clinical.get(asked.column, pd.Series(index=cohort.clinical.index, dtype=object))
+        if strange := int((~column.isin(known)).sum()):
+            raise InputError(
+                f"{strange} patients are of sites that the development cohort lacks", where=f"external cohort {name}",
+                expected="sites that harmonisation can learn", remedy="choose the policy reference or flag",
+            )  # fmt: skip
 
 
 def _prepare(
@@ -128,7 +145,7 @@ def predict_external(
         made = chosen is not None and chosen[0].name == plan.name
         pipeline = chosen[1] if chosen is not None and made else final_model(experiment, prepared, plan)
         for other in others:
-            predictions[other.name].append(_predict(plan, pipeline, prepared, other))
+            predictions[other.name].append(_predict(experiment, plan, pipeline, prepared, other))
     for other in others:
         folder = tables / EXTERNAL / other.name
         write_table(
@@ -143,7 +160,9 @@ def predict_external(
         write_table(exclusion_table(other.exclusions), folder / "exclusions.parquet", "exclusions")
 
 
-def _predict(plan: Plan, pipeline: Pipeline, prepared: Prepared, other: External) -> pd.DataFrame:
+def _predict(
+    experiment: ExperimentConfig, plan: Plan, pipeline: Pipeline, prepared: Prepared, other: External
+) -> pd.DataFrame:
     """Rows of ``predictions``: all patients of the cohort are one fold, for they meet one and the same model."""
     endpoint = prepared.endpoints[plan.endpoint]
     keys = set(other.outcomes[plan.endpoint]["patient_id"])
@@ -153,6 +172,11 @@ def _predict(plan: Plan, pipeline: Pipeline, prepared: Prepared, other: External
     X = assemble(rows, other.features_patient, inputs, scans, speaks_at=endpoint.prediction_time)
     months = report_months(endpoint.horizon_months if endpoint.kind == "binary" else None)
     table = pd.DataFrame({"endpoint": plan.endpoint, "model": plan.name, "patient_id": X.index, "repeat": 0, "fold": 0})
+    if "harmonise" in pipeline.named_steps:
+        moment = endpoint.prediction_time
+        sites = site_table(experiment, rows, prepared.available_at, speaks_at=moment)
+        pipeline.set_params(harmonise__sites=sites)
+        table["site_unseen"] = pipeline.named_steps["harmonise"].of_unseen_site(X)
     table["risk"] = pipeline_risk(pipeline, X)
     probability = pipeline_probability(pipeline, X, months)
     for column, month in enumerate(months):

@@ -16,6 +16,7 @@ from radiomics_crlm.modelling.checks import check_design
 from radiomics_crlm.modelling.columns import ColumnSpec
 from radiomics_crlm.modelling.design import Predictors, build_predictors
 from radiomics_crlm.modelling.glassbox import require_interpret
+from radiomics_crlm.modelling.harmonisation import Harmonisation
 from radiomics_crlm.modelling.recipe import Recipe, not_deliverable, why_not
 from radiomics_crlm.modelling.train import CvResult, fit_final, nested_cv
 from radiomics_crlm.schema import refuse_later
@@ -60,6 +61,9 @@ def plan_models(experiment: ExperimentConfig, prepared: Prepared, *, allow_leak:
     for name, endpoint in prepared.endpoints.items():
         refuse_late_rules(experiment, prepared, endpoint)
         clinical = _rows_of(prepared, name)
+        harmonisation = harmonisation_of(
+            experiment, clinical, prepared.available_at, speaks_at=endpoint.prediction_time
+        )  # fmt: skip
         for set_name, feature_set in experiment.feature_sets.items():
             predictors = build_predictors(
                 feature_set,
@@ -110,6 +114,8 @@ def check_learners(experiment: ExperimentConfig) -> None:
         feature_set, named = model.split("/")
         task = kinds.get(endpoint, "time_to_event")
         reason = why_not(named, task, sources[feature_set]) or not_deliverable(named, task)
+        if experiment.harmonisation is not None and "radiomics" in sources[feature_set]:
+            reason = reason or "its inputs are harmonised between sites, which a bundle does not know"
         if reason:
             raise ConfigError(
                 "this model cannot be delivered",
