@@ -21,9 +21,7 @@ from radiomics_crlm.modelling.recipe import Recipe, not_deliverable, why_not
 from radiomics_crlm.modelling.train import CvResult, fit_final, nested_cv
 from radiomics_crlm.schema import refuse_later
 from radiomics_crlm.study.prepare import Prepared, Progress
-
-# Radiomic columns are many and correlated; the filter and the selector reduce them inside each fold.
-_SELECTED = 12
+from radiomics_crlm.study.sites import harmonisation_of
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ def plan_models(experiment: ExperimentConfig, prepared: Prepared, *, allow_leak:
                     name,
                     f"{set_name}/{learner}",
                     predictors,
-                    _recipe(set_name, predictors, endpoint, learner, experiment),
+                    _recipe(set_name, predictors, endpoint, learner, experiment, harmonisation),
                 )
                 for learner in experiment.learners
                 if not why_not(learner, endpoint.kind, sources)
@@ -154,6 +152,7 @@ def _recipe(
     endpoint: EndpointConfig,
     learner: LearnerName,
     experiment: ExperimentConfig,
+    harmonisation: Harmonisation | None,
 ) -> Recipe:
     has_radiomics = any(spec.source == "radiomics" for spec in predictors.inputs)
     selection = experiment.selection
@@ -178,6 +177,7 @@ def _recipe(
         select_k=selection.k if has_radiomics and selection.method != "none" else None,
         selection="univariate" if selection.method == "none" else selection.method,
         seed=experiment.design.seed,
+        harmonisation=harmonisation if has_radiomics else None,
     )
 
 
