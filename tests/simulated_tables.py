@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -38,6 +40,10 @@ MIXED_COLUMNS = (
     ColumnSpec("site", "category", SITES),
     ColumnSpec("sex", "category", ("female", "male")),
 )
+BLOCK_COLUMNS = tuple(
+    replace(column, block="radiomics") if column.name in ("x0", "x1", "x2") else column for column in MIXED_COLUMNS
+)
+"""The same, some of them radiomic, for learners that need both blocks."""
 
 
 def number_columns(p: int) -> tuple[ColumnSpec, ...]:

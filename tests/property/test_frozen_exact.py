@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulated_tables import MIXED_COLUMNS, SITES, draw_outcome, mixed_table
+from simulated_tables import BLOCK_COLUMNS, SITES, draw_outcome, mixed_table
 
 from radiomics_crlm.modelling.frozen import FrozenModel, freeze
 from radiomics_crlm.modelling.recipe import Recipe
@@ -17,6 +17,17 @@ from radiomics_crlm.modelling.train import fit_final, pipeline_probability, pipe
 
 KINDS = [
     (learner, kind, k) for learner in ("ridge", "xgboost") for kind in ("time_to_event", "binary") for k in (None, 4)
+] + [
+    ("elastic_net", "time_to_event", None),
+    ("elastic_net", "binary", 4),
+    ("fine_gray", "time_to_event", 4),
+    ("xgboost_aft", "time_to_event", None),
+    ("random_forest", "time_to_event", 4),
+    ("random_forest", "binary", None),
+    ("late_fusion", "time_to_event", 4),
+    ("late_fusion", "binary", None),
+    ("stacking", "time_to_event", None),
+    ("stacking", "binary", 4),
 ]
 
 
@@ -24,7 +35,9 @@ KINDS = [
 def pair(request: pytest.FixtureRequest) -> tuple:
     learner, kind, k = request.param
     X = mixed_table(80, 3)
-    recipe = Recipe("all", MIXED_COLUMNS, learner, kind, select_k=k, rounds=(15, 30), depths=(2,))
+    recipe = Recipe(
+        "all", BLOCK_COLUMNS, learner, kind, select_k=k, rounds=(15, 30), depths=(2,), trees=20, penalties=(1.0, 0.1)
+    )
     pipeline = fit_final(
         X, draw_outcome(X["x1"].to_numpy(), 3), recipe, endpoint="e", horizon=24.0, inner_folds=3, seed=0
     )
@@ -59,11 +72,21 @@ def test_bit_for_bit(pair: tuple, patients: list[dict]) -> None:
     assert [model.risk(table.iloc[[row]])[0] for row in range(len(table))] == risk.tolist()
 
 
+def test_attributions_add_up(pair: tuple) -> None:
+    _, model = pair
+    table = mixed_table(40, 8)
+    values, base = model.contributions(table)
+    np.testing.assert_allclose(values.sum(axis=1) + base, model.risk(table), atol=1e-5)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.lists(PATIENT, min_size=1, max_size=8))
 def test_always_a_number_and_a_probability(pair: tuple, patients: list[dict]) -> None:
     _, model = pair
     table = pd.DataFrame(patients)
     assert np.isfinite(model.risk(table)).all()
-    p = model.probability(table, (12.0, 24.0, 36.0))[:, 1]
-    assert ((p >= 0) & (p <= 1)).all()
+    p = model.probability(table, (12.0, 24.0, 36.0))
+    assert ((p[:, 1] >= 0) & (p[:, 1] <= 1)).all()
+    if model.horizon is None:
+        assert (np.diff(p, axis=1) >= 0).all()
+    assert model.speaks_at(24.0)

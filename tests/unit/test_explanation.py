@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from simulated_tables import MIXED_COLUMNS, deal_folds, draw_outcome, mixed_table
+from simulated_tables import BLOCK_COLUMNS, deal_folds, draw_outcome, mixed_table
 
 from radiomics_crlm.errors import CrlmError, InputError
 from radiomics_crlm.explanation import check_additivity, global_importance, out_of_fold_attributions
@@ -19,10 +19,22 @@ Y = draw_outcome(1.5 * X["x1"].to_numpy(), 0)
 FOLDS = deal_folds(X.index, folds=3, repeats=2, seed=0)
 
 
-@pytest.fixture(scope="module", params=[("ridge", "time_to_event"), ("ridge", "binary"), ("xgboost", "time_to_event")])
+MODELS = [
+    ("ridge", "time_to_event"),
+    ("ridge", "binary"),
+    ("xgboost", "time_to_event"),
+    ("xgboost_aft", "time_to_event"),
+    ("random_forest", "time_to_event"),
+    ("random_forest", "binary"),
+    ("fine_gray", "time_to_event"),
+    ("stacking", "binary"),
+]
+
+
+@pytest.fixture(scope="module", params=MODELS, ids=" ".join)
 def result(request: pytest.FixtureRequest) -> CvResult:
     learner, kind = request.param
-    recipe = Recipe("all", MIXED_COLUMNS, learner, kind, select_k=5, rounds=(20, 40), depths=(2,))
+    recipe = Recipe("all", BLOCK_COLUMNS, learner, kind, select_k=5, rounds=(20, 40), depths=(2,), trees=50)
     return nested_cv(X, Y, FOLDS, recipe, endpoint="dfs", horizon=24.0, inner_folds=3, seed=1)
 
 

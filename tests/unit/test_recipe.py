@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from typing import get_args
+
 import numpy as np
 import pytest
 from simulated_tables import MIXED_COLUMNS, draw_outcome, mixed_table, number_columns
 from sklearn.base import clone
 
+from radiomics_crlm.config import LearnerName
 from radiomics_crlm.errors import ConfigError
-from radiomics_crlm.modelling.estimators import RidgeCox, RidgeLogistic, XGBoostCox, XGBoostLogistic
-from radiomics_crlm.modelling.recipe import Recipe, candidates, preprocessing
+from radiomics_crlm.modelling.columns import ColumnSpec
+from radiomics_crlm.modelling.estimators import (
+    ElasticNetCox,
+    ElasticNetLogistic,
+    FineGray,
+    ForestAtHorizon,
+    ForestIncidence,
+    RidgeCox,
+    RidgeLogistic,
+    XGBoostAFT,
+    XGBoostCox,
+    XGBoostLogistic,
+)
+from radiomics_crlm.modelling.recipe import Recipe, candidates, not_deliverable, preprocessing, why_not
 
 COLUMNS = number_columns(3)
 
@@ -21,15 +37,44 @@ COLUMNS = number_columns(3)
         ("ridge", "binary", RidgeLogistic, 5),
         ("xgboost", "time_to_event", XGBoostCox, 8),
         ("xgboost", "binary", XGBoostLogistic, 8),
+        ("xgboost_aft", "time_to_event", XGBoostAFT, 8),
+        ("elastic_net", "time_to_event", ElasticNetCox, 12),
+        ("elastic_net", "binary", ElasticNetLogistic, 12),
+        ("fine_gray", "time_to_event", FineGray, 5),
+        ("random_forest", "time_to_event", ForestIncidence, 4),
+        ("random_forest", "binary", ForestAtHorizon, 4),
     ],
 )
 def test_candidates(learner: str, kind: str, type_: type, count: int) -> None:
-    found = candidates(Recipe("clinical", COLUMNS, learner, kind), 24.0)
+    recipe = Recipe("clinical", COLUMNS, learner, kind, seed=7)
+    found = candidates(recipe, 24.0)
     assert len(found) == count
     assert all(type(candidate) is type_ for candidate in found)
-    if learner == "ridge":
-        penalties = [candidate.penalty for candidate in found]
-        assert penalties == sorted(penalties, reverse=True)
+    assert all(candidate.get_params().get("seed", 7) == 7 for candidate in found)
+    tuned = [tuple(candidate.get_params()[name] for name in recipe.space()) for candidate in found]
+    assert len(set(tuned)) == count
+    first = [values[0] for values in tuned]
+    assert first == sorted(first, reverse="penalty" in recipe.space())
+
+
+@pytest.mark.parametrize(
+    ("learner", "kind"), [("fine_gray", "binary"), ("xgboost_aft", "binary"), ("ebm", "time_to_event")]
+)
+def test_learners_of_one_kind_of_endpoint(learner: str, kind: str) -> None:
+    with pytest.raises(ConfigError, match=f"s/{learner}: the learner {learner} is not for {kind.replace('_', '-')}"):
+        Recipe("s", COLUMNS, learner, kind)
+
+
+def test_every_learner_has_a_class_and_a_search_space() -> None:
+    both = (*COLUMNS, ColumnSpec("r", block="radiomics"))
+    for learner in get_args(LearnerName):
+        kinds = [kind for kind in ("binary", "time_to_event") if not why_not(learner, kind, {"clinical", "radiomics"})]
+        assert kinds
+        if learner == "ebm" and find_spec("interpret") is None:
+            continue
+        for kind in kinds:
+            assert len(candidates(Recipe("s", both, learner, kind), 24.0)) > 1
+            assert (not_deliverable(learner, kind) != "") == (learner == "ebm")
 
 
 def test_name() -> None:
@@ -41,6 +86,8 @@ def test_name() -> None:
     [
         ({"learner": "forest"}, "unknown learner or kind"),
         ({"kind": "count"}, "unknown learner or kind"),
+        ({"learner": "elastic_net", "l1_ratios": (0.0,)}, "values <= 0"),
+        ({"learner": "random_forest", "leaves": (8,)}, "does not fit its declaration"),
         ({"penalties": ()}, "search space is empty"),
         ({"penalties": (1.0, 0.0)}, "values <= 0"),
         ({"penalties": (1.0,)}, "does not fit its declaration"),
