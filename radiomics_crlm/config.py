@@ -161,6 +161,30 @@ class SelectionConfig(Strict):
     k: int = Field(default=12, ge=1, le=1000)
 
 
+class RangeConfig(Strict):
+    """Values that a setting of a learner may take, both limits included; ``log``: searched by ratio."""
+
+    low: float = Field(gt=0)
+    high: float = Field(gt=0)
+    log: bool = False
+
+
+class TuningConfig(Strict):
+    """How the settings of a learner are chosen inside each training fold: from a grid, or by a seeded search of so many
+    trials in ranges. Settings without a declared range are searched from the smallest to the largest value of the grid.
+    """
+
+    method: Literal["grid", "optuna"] = "grid"
+    trials: int = Field(default=30, ge=2, le=1000)
+    space: dict[LearnerName, dict[str, RangeConfig]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _space_is_searched(self) -> TuningConfig:
+        if self.method == "grid" and self.space:
+            raise ValueError("a search space is for the method optuna")
+        return self
+
+
 class HarmonisationConfig(Strict):
     """ComBat on the radiomic inputs, learned inside each training fold from the site in ``column`` (centre, scanner).
 
@@ -229,6 +253,7 @@ class ExperimentConfig(Strict):
     )
     design: DesignConfig
     selection: SelectionConfig = Field(default_factory=SelectionConfig)
+    tuning: TuningConfig = Field(default_factory=TuningConfig)
     harmonisation: HarmonisationConfig | None = None
     sample_size: SampleSizeConfig = Field(default_factory=SampleSizeConfig)
     rules: tuple[str, ...] = ("fong_crs", "tbs2018", "mcs2019", "timing_eahpba2023")
@@ -256,6 +281,8 @@ class ExperimentConfig(Strict):
                 raise ValueError(f"deliver names the model {model!r}; the experiment has {', '.join(sorted(models))}")
         if unknown := set(self.comparators) - set(self.rules):
             raise ValueError(f"comparators {sorted(unknown)} are not among the rules")
+        if unused := set(self.tuning.space) - set(self.learners):
+            raise ValueError(f"tuning has a search space for {sorted(unused)}, which the experiment does not use")
         fitted = "recalibrated" in self.rule_forms or self.rule_policy == "imputed"
         if fitted and self.design.kind == "temporal":
             raise ValueError("rules that are recalibrated or imputed in each fold would see later patients")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -40,6 +40,7 @@ from radiomics_crlm.modelling.harmonisation import ComBat, Harmonisation
 from radiomics_crlm.modelling.robustness import Robustness, StableFeatures
 from radiomics_crlm.modelling.selection import MRMRSelector, StabilitySelector
 from radiomics_crlm.modelling.transformers import FeatureFilter, TableEncoder, UnivariateSelector
+from radiomics_crlm.modelling.tuning import Range, Search
 
 _CLASSES: dict[tuple[str, str], type[Any]] = {
     ("ridge", "binary"): RidgeLogistic,
@@ -95,6 +96,8 @@ class Recipe:
         Candidates of the explainable boosting machine: smallest number of patients on a step of a curve, largest first.
     fixed
         Declares that there is one candidate only and nothing is tuned.
+    search
+        Settings are searched in ranges instead of a grid, or None.
     max_constant, max_correlation
         See ``transformers.FeatureFilter``.
     harmonisation
@@ -125,6 +128,7 @@ class Recipe:
     trees: int = 200
     steps: tuple[int, ...] = (20, 5)
     fixed: bool = False
+    search: Search | None = field(default=None, compare=False)
     max_constant: float = 0.95
     max_correlation: float = 0.9
     robustness: Robustness | None = field(default=None, compare=False)
@@ -148,6 +152,10 @@ class Recipe:
 
     def _check_space(self) -> None:
         space = self.space()
+        if self.search is not None:
+            if self.fixed:
+                raise ConfigError("a recipe is either fixed or searched", where=self.name)
+            self.search.space(space)
         values = [value for choices in space.values() for value in choices]
         count = int(np.prod([len(choices) for choices in space.values()]))
         if count == 0 or min(values) <= 0:
@@ -179,6 +187,10 @@ class Recipe:
             "stacking": {"penalty": self.penalties, "penalty_radiomics": self.penalties},
         }
         return spaces[self.learner]
+
+    def ranges(self) -> dict[str, Range]:
+        """Ranges that are searched; empty for a grid."""
+        return {} if self.search is None else self.search.space(self.space())
 
     def kept(self) -> tuple[int, ...]:
         """Positions of the encoded inputs that are never dropped."""
@@ -212,17 +224,22 @@ def candidates(recipe: Recipe, horizon: float | None) -> list[Learner]:
     ConfigError
         If a binary recipe has no horizon.
     """
+    space = recipe.space()
+    combinations = [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
+    if recipe.learner in _OF_BLOCKS:
+        combinations.sort(key=lambda c: -np.log(c["penalty"]) - np.log(c["penalty_radiomics"]))
+    return [learner_with(recipe, horizon, combination) for combination in combinations]
+
+
+def learner_with(recipe: Recipe, horizon: float | None, settings: Mapping[str, float]) -> Learner:
+    """The unfitted learner of a recipe with these tuned settings (refusals as in :func:`candidates`)."""
     kind = _CLASSES[recipe.learner, recipe.kind]
     known: dict[str, float] = {"seed": recipe.seed, "trees": recipe.trees}
     if recipe.kind == "binary":
         known["horizon"] = _required(horizon, recipe)
     accepted = kind._get_param_names()
-    settings = {name: value for name, value in known.items() if name in accepted}
-    space = recipe.space()
-    combinations = [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
-    if recipe.learner in _OF_BLOCKS:
-        combinations.sort(key=lambda c: -np.log(c["penalty"]) - np.log(c["penalty_radiomics"]))
-    return [kind(**settings, **combination) for combination in combinations]
+    learner: Learner = kind(**{name: value for name, value in known.items() if name in accepted}, **settings)
+    return learner
 
 
 def preprocessing(recipe: Recipe, horizon: float | None) -> Pipeline:

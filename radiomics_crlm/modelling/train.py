@@ -32,8 +32,9 @@ from radiomics_crlm.modelling.checks import (
 )
 from radiomics_crlm.modelling.estimators import Learner, risks_of_candidates
 from radiomics_crlm.modelling.inner_folds import Ints, draw_inner_folds, stratum
-from radiomics_crlm.modelling.recipe import Recipe, candidates, informed, preprocessing
+from radiomics_crlm.modelling.recipe import Recipe, candidates, informed, learner_with, preprocessing
 from radiomics_crlm.modelling.risk import REPORT_MONTHS
+from radiomics_crlm.modelling.tuning import search
 
 Progress = Callable[[int, int], None]
 
@@ -237,7 +238,11 @@ def _tune_and_fit(
         best = 0
     else:
         inner = draw_inner_folds(stratum(y, horizon), inner_folds, generator)
-        scores = _inner_concordance(X, y, inner, choices, recipe, horizon, audit)
+        parts = _inner_parts(X, y, inner, recipe, horizon, audit)
+        if recipe.search is None:
+            scores = _inner_concordance(parts, choices)
+        else:
+            choices, scores = _search(parts, recipe, horizon, choices[0], int(generator.integers(2**32)))
         best = most_conservative_best(scores)
     steps, inputs = _fit_preprocessing(X, y, recipe, horizon, audit, "refit")
     learner = clone(informed(choices, steps)[best]).fit(inputs, y)
@@ -253,26 +258,51 @@ def _tune_and_fit(
     return Pipeline([*steps.steps, ("learner", learner)]), tuning
 
 
-def _inner_concordance(
-    X: pd.DataFrame,
-    y: Outcome,
-    inner: Ints,
-    choices: list[Learner],
-    recipe: Recipe,
-    horizon: float | None,
-    audit: FitAudit,
-) -> Floats:
-    """Within-inner-fold concordance of each candidate; the preprocessing of an inner fold is fitted once for all."""
+@dataclass(frozen=True)
+class _Part:
+    """An inner fold, ready for any learner: its preprocessing is fitted once for all of them."""
+
+    steps: Pipeline
+    inputs: Floats
+    outcome: Outcome
+    unseen: Floats
+    weight: Floats
+
+
+def _inner_parts(
+    X: pd.DataFrame, y: Outcome, inner: Ints, recipe: Recipe, horizon: float | None, audit: FitAudit
+) -> list[_Part]:
     pairs = endpoint_pairs(y, recipe.kind, horizon)
-    agreed, total = np.zeros(len(choices)), 0.0
+    parts = []
     for fold in np.unique(inner):
         train, test = training_rows(inner, fold), np.flatnonzero(inner == fold)
         steps, inputs = _fit_preprocessing(X.iloc[train], y[train], recipe, horizon, audit, f"inner fold {fold}")
-        risks = risks_of_candidates(informed(choices, steps), inputs, y[train], steps.transform(X.iloc[test]))
-        weight = pairs[np.ix_(test, test)]
-        total += weight.sum()
-        agreed += [(weight * agreement(risk)).sum() for risk in risks]
+        parts.append(_Part(steps, inputs, y[train], steps.transform(X.iloc[test]), pairs[np.ix_(test, test)]))
+    return parts
+
+
+def _inner_concordance(parts: list[_Part], choices: list[Learner]) -> Floats:
+    """Within-inner-fold concordance of each candidate."""
+    agreed, total = np.zeros(len(choices)), 0.0
+    for part in parts:
+        risks = risks_of_candidates(informed(choices, part.steps), part.inputs, part.outcome, part.unseen)
+        total += part.weight.sum()
+        agreed += [(part.weight * agreement(risk)).sum() for risk in risks]
     return agreed / total if total > 0 else np.full(len(choices), 0.5)
+
+
+def _search(
+    parts: list[_Part], recipe: Recipe, horizon: float | None, first: Learner, seed: int
+) -> tuple[list[Learner], Floats]:
+    """The learners that a search tried, and their concordance."""
+
+    def judge(settings: dict[str, float]) -> float:
+        return float(_inner_concordance(parts, [learner_with(recipe, horizon, settings)])[0])
+
+    ranges, start = recipe.ranges(), first.get_params()
+    trials = recipe.search.trials if recipe.search is not None else 0
+    found = search(ranges, judge, trials=trials, seed=seed, first={name: start[name] for name in ranges})
+    return [learner_with(recipe, horizon, settings) for settings in found.settings], found.scores
 
 
 def _fit_preprocessing(
