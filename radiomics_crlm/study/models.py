@@ -19,6 +19,7 @@ from radiomics_crlm.modelling.glassbox import require_interpret
 from radiomics_crlm.modelling.harmonisation import Harmonisation
 from radiomics_crlm.modelling.recipe import Recipe, not_deliverable, why_not
 from radiomics_crlm.modelling.train import CvResult, fit_final, nested_cv
+from radiomics_crlm.modelling.tuning import Range, Search
 from radiomics_crlm.schema import refuse_later
 from radiomics_crlm.study.prepare import Prepared, Progress
 from radiomics_crlm.study.sites import harmonisation_of
@@ -177,8 +178,17 @@ def _recipe(
         select_k=selection.k if has_radiomics and selection.method != "none" else None,
         selection="univariate" if selection.method == "none" else selection.method,
         seed=experiment.design.seed,
+        search=_search_of(experiment, learner),
         harmonisation=harmonisation if has_radiomics else None,
     )
+
+
+def _search_of(experiment: ExperimentConfig, learner: LearnerName) -> Search | None:
+    tuning = experiment.tuning
+    if tuning.method == "grid":
+        return None
+    ranges = {name: Range(r.low, r.high, r.log) for name, r in tuning.space.get(learner, {}).items()}
+    return Search(tuning.trials, ranges)
 
 
 def train_models(
