@@ -267,6 +267,12 @@ class ExperimentConfig(Strict):
     rule_policy: Literal["complete_case", "bounds", "imputed"] = Field(
         default="complete_case", description="what stands for a score that cannot be assessed"
     )
+    subgroups: dict[str, tuple[float, ...]] = Field(
+        default_factory=dict, description="clinical column: cut points (none for a category), judged apart"
+    )
+    risk_categories: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        default=(), description="cut points of risk; if any are named, reclassification is shown with its caution"
+    )
     deliver: dict[str, str] = Field(default_factory=dict, description="endpoint: feature_set/learner that is bundled")
     performance_claim: bool = True
     cautions: tuple[str, ...] = ()
