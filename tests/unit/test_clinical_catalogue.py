@@ -11,6 +11,7 @@ from radiomics_crlm import clinical
 from radiomics_crlm.clinical import catalogue
 from radiomics_crlm.clinical.catalogue import rules
 from radiomics_crlm.clinical.engine import _METHODS
+from radiomics_crlm.clinical.explain import FAMILIES
 from radiomics_crlm.errors import ConfigError
 from radiomics_crlm.schema import AVAILABILITY, is_later
 
@@ -32,6 +33,8 @@ def test_every_rule_can_be_described(rule: str) -> None:
     assert described.available_at in AVAILABILITY
     assert tuple(described.inputs) == clinical.inputs_of(rule)
     assert clinical.prediction_inputs(rule) == dict(described.inputs)
+    assert described.family in FAMILIES
+    assert isinstance(described.discrimination, tuple)
     assert all(source.cite for source in described.sources)
     assert all("{" not in line and line.strip() for line in described.points + described.groups)
 

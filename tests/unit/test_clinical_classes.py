@@ -151,6 +151,7 @@ def test_codes_of_many_columns_are_classes_of_their_rows() -> None:
     assert _combined(np.array(rows).T).tolist() == expected
     # 2^64 is 0 in 64 bits: without care the first column would be lost.
     assert _combined([np.array([0, 1]), *[np.array([7, 7])] * 22]).tolist() == [0, 1]
+    assert _combined([np.array([0, 2**39]), np.array([2**30 - 1] * 2)]).tolist() == [0, 1]
 
 
 def test_no_inputs_and_no_patients_have_no_classes() -> None:

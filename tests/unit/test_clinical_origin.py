@@ -50,6 +50,11 @@ def test_each_input_has_its_own_origin() -> None:
             "sflr_pct:disagrees_with_volumes",
         ),
         ("flr_adequacy", {"sflr_pct": 45.1, "flr_ml": 520, "tlv_ml": 1600}, None),
+        (
+            "flr_adequacy",
+            {"sflr_pct": 30.0, "flr_ml": 0.2, "tlv_ml": 300.5, "tumour_volume_ml": 300},
+            "sflr_pct:disagrees_with_volumes",
+        ),
         ("flr_adequacy", {"sflr_pct": 45.1, "flr_ml": 520, "tlv_ml": 300, "tumour_volume_ml": 300}, None),
     ],
 )
@@ -57,3 +62,12 @@ def test_pairs_are_compared_only_where_both_are_known(rule: str, inputs: dict[st
     table = pd.DataFrame({"patient_id": ["a"], **{name: [cell] for name, cell in inputs.items()}})
     got = clinical.evaluate_table(table, [rule, "sflr"])["warnings"].iloc[0]
     assert (None if pd.isna(got) else got) == warning
+
+
+def test_an_interval_between_dates_names_both() -> None:
+    dates = {"primary_diagnosis_date": ["2024-01-01", "2024-01-01"], "crlm_diagnosis_date": ["2024-03-01", None]}
+    got = clinical.evaluate_table(pd.DataFrame({"patient_id": ["a", "b"], **dates}), ["timing_eahpba2023"])
+    assert got["sources"].tolist() == [
+        "chart;derived(dfi_months from primary_diagnosis_date and crlm_diagnosis_date)",
+        "chart",
+    ]

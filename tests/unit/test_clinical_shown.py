@@ -67,3 +67,25 @@ def test_a_column_has_its_type_even_when_it_is_empty() -> None:
         name: "float64" if name in numbers else "str" for name in COLUMNS
     }
     assert got["boundary"].isna().all()
+
+
+def test_every_cell_of_the_long_and_of_the_wide_table_stands_in_its_place() -> None:
+    table = pd.DataFrame(
+        {"patient_id": ["b", "a", "c"], "n_liver_mets": [1, 9, 1], "largest_met_mm": [10.0, 10.0, 20.0]}
+    )
+    rules = ["h_stage", "tbs2018", "beppu_nh2021"]
+    expected = [
+        ("b", "h_stage", None, "H1"), ("b", "tbs2018", 1.4142, "zone_1"), ("b", "beppu_nh2021", None, "nH1"),
+        ("a", "h_stage", None, "H2"), ("a", "tbs2018", 9.0554, "zone_3"), ("a", "beppu_nh2021", None, "nH3"),
+        ("c", "h_stage", None, "H1"), ("c", "tbs2018", 2.2361, "zone_1"), ("c", "beppu_nh2021", None, "nH1"),
+    ]  # fmt: skip
+    long = clinical.evaluate_table(table, rules)
+    rows = zip(long["patient_id"], long["rule"], long["score"].round(4), long["group"], strict=True)
+    assert [
+        (patient, rule, None if math.isnan(score) else score, group) for patient, rule, score, group in rows
+    ] == expected
+    wide = next(iter(clinical.evaluate_blocks(table, rules))).wide()
+    assert wide["patient_id"].tolist() == ["b", "a", "c"]
+    assert wide["tbs2018__score"].round(4).tolist() == [1.4142, 9.0554, 2.2361]
+    assert wide["h_stage__group"].tolist() == ["H1", "H2", "H1"]
+    assert wide["beppu_nh2021__group"].tolist() == ["nH1", "nH3", "nH1"]
