@@ -81,6 +81,8 @@ def _robust_deviation(voxels: np.ndarray, low: float, high: float) -> float:
     """Mean absolute deviation of the voxels between two percentiles; the others stay in the sums, as zeros."""
     inside = (voxels >= low) & (voxels <= high)
     n = np.count_nonzero(inside)
+    if n == 0:  # two voxels: both lie outside
+        return math.nan
     mean = _sum(np.where(inside, voxels, 0.0)) / n
     return float(_sum(np.where(inside, np.absolute(voxels - mean), 0.0)) / n)
 

@@ -179,8 +179,6 @@ def _depends(part: str, profile: Profile, images: Mapping[str, str]) -> dict[str
         own["shift"] = profile.voxel_array_shift
     if kind != "firstorder" or images[image] in ("Wavelet", "LBP2D"):
         own["force_2d"] = profile.force_2d
-    if images[image] != "Original":
-        own["pad"] = profile.pad_voxels
     if images[image] == "Wavelet":
         own["wavelet"] = profile.wavelet
     return {"part": part, **grid, **intensities, **own}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from radiomics_crlm.features.extract import (
     part_features,
     part_names,
 )
+from radiomics_crlm.features.parts import Region
 from radiomics_crlm.features.profiles import Profile, load_profiles, settings_hash
 from radiomics_crlm.imaging.volume import Volume
 
@@ -198,3 +200,112 @@ def test_neighbouring_lesions_do_not_disturb_each_other() -> None:
     labels[3:9, 3:9, 9:14] = 2
     together = run(image, labels, load_profiles().profiles["ct-portal-venous"]).loc[1]
     pd.testing.assert_series_equal(alone, together, check_exact=True)
+
+
+ORGANS = {"regions": ("lesion", "liver", "remnant")}
+
+
+def anatomy(shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+    liver, remnant = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
+    liver[4:20, 5:25, 5:18] = remnant[4:20, 5:25, 12:18] = True
+    return {"liver": liver, "remnant": remnant, "aorta": ~liver}
+
+
+def prepared(profile: Profile, labels: np.ndarray, image: Volume, organs: dict[str, np.ndarray], **more: Any) -> Any:
+    return extract.PreparedScan(image, replace(image, array=labels), profile, case="P1", anatomy=organs, **more)
+
+
+def test_organs_are_regions_beside_the_lesions() -> None:
+    image, labels = scan()
+    labels[6:12, 6:12, 10:22] = 2  # half of it outside the liver that the mask shows, and partly in the remnant
+    organs = anatomy(labels.shape)
+    profile = Profile.model_validate({**FIRST.model_dump(), **ORGANS})
+    made = prepared(profile, labels, image, organs)
+    assert made.regions == (Region("lesion", 2), Region("liver"), Region("remnant"))
+    found = {region.role: made.features(region).parts["shape"]["original_shape_VoxelVolume"] for region in made.regions}
+    liver, remnant = organs["liver"] | (labels > 0), organs["remnant"] & (labels == 0)
+    assert found == {"lesion": (labels == 2).sum(), "liver": liver.sum(), "remnant": remnant.sum()}
+    mean = made.features(Region("remnant")).parts["original_firstorder"]["original_firstorder_Mean"]
+    assert mean == pytest.approx(image.array[remnant].mean())
+    assert prepared(FIRST, labels, image, organs).regions == (Region("lesion", 2),)
+    assert prepared(profile, labels, image, {"liver": organs["liver"]}).regions[1:] == (Region("liver"),)
+    eaten = np.where(organs["remnant"], 1, labels)
+    assert prepared(profile, eaten, image, organs).regions == (
+        Region("lesion", 1),
+        Region("lesion", 2),
+        Region("liver"),
+    )
+
+
+def test_regions_do_not_hang_on_their_neighbours() -> None:
+    """Each region gives what it gives alone, whatever else the scan shows and is asked for."""
+    image, labels = scan()
+    labels[3:9, 3:9, 3:9] = 1
+    labels[10:16, 10:16, 10:16] = 4
+    labels[20, 20, 20] = 9
+    profile = load_profiles().profiles["ct-portal-venous"].model_copy(update=ORGANS)
+    together = prepared(profile, labels, image, anatomy(labels.shape))
+    assert [r.label for r in together.regions] == [1, 4, 9, 0, 0]
+    assert together.features(Region("lesion", 9)).reason == "one_voxel"
+    for label in (4, 1):
+        alone = prepared(profile, np.where(labels == label, labels, 0), image, {})
+        assert alone.features(Region("lesion", label)) == together.features(Region("lesion", label))
+
+
+def test_known_parts_are_not_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, labels = scan()
+    labels[3:9, 3:9, 3:9] = 1
+    made = prepared(load_profiles().profiles["ct-portal-venous"], labels, image, {})
+    (region,) = made.regions
+    whole = made.features(region)
+    asked: list[list[str]] = []
+    real = extract._computed
+
+    def computed(on_grid: Any, profile: Profile, wanted: list[str], thin: bool) -> Any:
+        asked.append(wanted)
+        return real(on_grid, profile, wanted, thin)
+
+    monkeypatch.setattr(extract, "_computed", computed)
+    assert made.features(region, whole.parts) == whole
+    assert asked == []
+    part = {name: values for name, values in whole.parts.items() if name != "log-sigma-2-0-mm-3D_glcm"}
+    assert made.features(region, part) == whole
+    assert asked == [["log-sigma-2-0-mm-3D_glcm"]]
+    changed = {**whole.parts, "shape": {**whole.parts["shape"], "original_shape_Sphericity": 0.5}}
+    assert made.features(region, changed).parts["shape"]["original_shape_Sphericity"] == 0.5
+
+
+def test_a_region_too_large_for_memory_costs_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, labels = scan()
+    labels[10:13, 10:13, 10:13] = 1
+    labels[2:8, 2:28, 2:34] = 2
+    bounded = prepared(FIRST, labels, image, {}, max_bytes=50_000)
+    small, large = (bounded.features(region) for region in bounded.regions)
+    assert (small.status, large.status, large.reason) == ("ok", "failed", "too_large_for_memory")
+
+    def exhausted(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(extract, "_computed", exhausted)
+    assert prepared(FIRST, labels, image, {}).features(Region("lesion", 1)).reason == "too_large_for_memory"
+
+
+def test_what_is_odd_about_a_region_is_flagged() -> None:
+    image, labels = scan()
+    labels[3:6, 3:6, 3:6] = labels[3:6, 3:6, 8:12] = 1
+    labels[10:14, 10:14, 33:] = 2
+    labels[15:20, 15:20, 15:20] = 3
+    image.array[14:21, 14:21, 14:21] = np.random.default_rng(1).integers(26, 49, (7, 7, 7))  # within one bin of 25
+    flags = run(image, labels)["flags"].to_dict()
+    assert flags == {1: "several_parts", 2: "touches_border", 3: "few_levels:original"}
+
+
+def test_values_that_are_not_numbers_leave_the_image_out() -> None:
+    image, labels = scan()
+    labels[3:8, 3:8, 3:8] = 1
+    values = image.array.astype(np.float32)
+    values[5, 5, 5] = np.nan
+    row = run(replace(image, array=values), labels).loc[1]
+    assert (row["status"], row["flags"]) == ("ok", "missing:original")
+    assert row["lesion__original_shape_VoxelVolume"] == 125.0
+    assert np.isnan(row["lesion__original_firstorder_Mean"])
