@@ -127,7 +127,8 @@ def axis_eigenvalues(mask: np.ndarray, spacing: tuple[float, float, float]) -> n
     eigenvalues = np.linalg.eigvals(np.dot(centres.T.copy(), centres))
     eigenvalues[(eigenvalues < 0) & (eigenvalues > -1e-10)] = 0
     eigenvalues.sort()
-    return eigenvalues
+    # the solver is the one for matrices without symmetry: equal eigenvalues may come as a pair with imaginary rounding
+    return eigenvalues.real
 
 
 def _checked(mask: np.ndarray, spacing: tuple[float, float, float]) -> tuple[float, float, float]:

@@ -185,3 +185,16 @@ def test_what_is_no_region_is_refused(
 def test_an_empty_region_has_no_axes() -> None:
     with pytest.raises(InputError, match="empty region has no axes"):
         axis_eigenvalues(np.zeros((2, 2, 2), dtype=bool), (1.0, 1.0, 1.0))
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1.5, 0.8, 0.8), (3.0, 0.7, 0.7)])
+def test_axes_of_bodies_with_equal_ones_are_real_numbers(spacing: tuple[float, float, float]) -> None:
+    """For balls, the solver of the engine may give conjugate pairs instead of two equal eigenvalues."""
+    for radius in np.arange(4.0, 11.0, 0.25):
+        reach = [int(radius / s) for s in spacing]
+        z, y, x = np.meshgrid(*(s * np.arange(-n, n + 1) for s, n in zip(spacing, reach, strict=True)), indexing="ij")
+        ball = z**2 + y**2 + x**2 <= radius**2
+        values = axis_eigenvalues(ball, spacing)
+        assert values.dtype == np.float64
+        scatter = np.cov(np.argwhere(ball).T * np.array(spacing)[:, None], bias=True)
+        np.testing.assert_allclose(values, np.linalg.eigvalsh(scatter), rtol=1e-12)
