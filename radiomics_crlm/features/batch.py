@@ -29,7 +29,7 @@ class ExtractionResult:
     ``lesions`` and ``features_lesion`` have one row per lesion of every readable scan (a lesion that cannot be measured
     is a row with status ``failed``); ``anatomy`` one row per scan with liver and remnant volumes; ``exclusions`` one
     row per patient, time point and code for scans that gave nothing; ``quality`` one row per scan and check;
-    ``measured`` one row per scan with the fields of `ScanMeasurement`.
+    ``measured`` one row per scan with the fields of `ScanMeasurement`; ``profiles`` those of its scans.
     """
 
     lesions: pd.DataFrame
@@ -38,6 +38,7 @@ class ExtractionResult:
     exclusions: pd.DataFrame
     quality: pd.DataFrame = field(default_factory=pd.DataFrame)
     measured: pd.DataFrame = field(default_factory=pd.DataFrame)
+    profiles: tuple[Profile, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -189,4 +190,5 @@ def _assemble(scans: Iterable[_Scan], outcomes: Iterable[_Outcome]) -> Extractio
         ),
         quality=pd.concat(quality, ignore_index=True) if quality else pd.DataFrame(columns=[*SCAN_KEY, *CHECK_COLUMNS]),
         measured=pd.DataFrame(measured, columns=[*SCAN_KEY, *ScanMeasurement.__dataclass_fields__]),
+        profiles=tuple({s.profile.name: s.profile for s, _ in pairs if s.profile}.values()),
     )

@@ -11,6 +11,7 @@ from radiomics_crlm.cohort.exclusions import Exclusion, exclusion_table
 from radiomics_crlm.errors import ConfigError
 from radiomics_crlm.features.aggregate import aggregate_patients
 from radiomics_crlm.features.batch import ExtractionResult, extract_cohort
+from radiomics_crlm.features.ibsi import write_statement
 from radiomics_crlm.features.profiles import load_profiles
 from radiomics_crlm.provenance.tables import read_raw, write_table
 from radiomics_crlm.study.prepare import Progress, extraction_exclusions
@@ -51,9 +52,10 @@ def extract_cohort_features(
 
 
 def write_extraction(result: ExtractionResult, out: Path) -> pd.DataFrame:
-    """Write lesion, feature and quality tables and return the patient aggregates."""
+    """Write lesion, feature and quality tables, what the IBSI standardises of them; return the patient aggregates."""
     patient = aggregate_patients(result.features_lesion, result.lesions, result.anatomy)
     write_table(result.lesions, out / "lesions.parquet", "lesions")
     write_table(result.features_lesion, out / "features_lesion.parquet", "features_lesion")
     write_table(result.quality, out / "quality.parquet", "quality")
+    write_statement(result.profiles, out)
     return write_table(patient, out / "features_patient.parquet", "features_patient")
