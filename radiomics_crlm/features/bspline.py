@@ -161,8 +161,8 @@ def _support(
         weights[1, i] = 1.0 - weights[0, i] - weights[2, i] - weights[3, i]
         for q in range(4):
             place = abs(middle - 1 + q)
-            if place >= size:
-                place = 2 * (size - 1) - place
+            if place >= size:  # ITK does not reflect twice, and reads beyond an image of two voxels
+                place = abs(2 * (size - 1) - place)
             places[q, i] = 0 if size == 1 else (place - offset) * apart
 
 
