@@ -89,3 +89,10 @@ def test_every_cell_of_the_long_and_of_the_wide_table_stands_in_its_place() -> N
     assert wide["tbs2018__score"].round(4).tolist() == [1.4142, 9.0554, 2.2361]
     assert wide["h_stage__group"].tolist() == ["H1", "H2", "H1"]
     assert wide["beppu_nh2021__group"].tolist() == ["nH1", "nH3", "nH1"]
+
+
+@pytest.mark.parametrize(("rows", "size", "lengths"), [(0, 1, [0]), (1, 1, [1]), (2, 1, [1, 1]), (3, 2, [2, 1])])
+def test_there_are_no_more_blocks_than_patients_need(rows: int, size: int, lengths: list[int]) -> None:
+    table = pd.DataFrame({"patient_id": pd.Series([f"P{k}" for k in range(rows)], dtype="str")})
+    blocks = list(clinical.evaluate_blocks(table, ["h_stage"], size=size))
+    assert [len(block.patients) for block in blocks] == lengths
