@@ -185,6 +185,31 @@ class TuningConfig(Strict):
         return self
 
 
+class ThresholdConfig(Strict):
+    """A threshold chosen in each training fold: the largest with a ``sensitivity`` of at least so much, or the one with
+    the largest gain in net benefit between the two limits of ``net_benefit``."""
+
+    sensitivity: float | None = Field(default=None, gt=0, lt=1)
+    net_benefit: tuple[float, float] | None = None
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> ThresholdConfig:
+        if (self.sensitivity is None) == (self.net_benefit is None):
+            raise ValueError("a threshold needs either sensitivity or net_benefit")
+        if self.net_benefit is not None and not 0 < self.net_benefit[0] <= self.net_benefit[1] < 1:
+            raise ValueError("the limits of net_benefit must rise and lie between 0 and 1")
+        return self
+
+
+class OperatingConfig(Strict):
+    """Calibration of the probabilities and thresholds, learned from inner out-of-fold predictions. ``months``: time of
+    the thresholds of a time-to-event endpoint (12, 24 or 36)."""
+
+    calibration: Literal["none", "platt", "isotonic"] = "none"
+    thresholds: tuple[ThresholdConfig, ...] = ()
+    months: Literal[12, 24, 36] = 24
+
+
 class HarmonisationConfig(Strict):
     """ComBat on the radiomic inputs, learned inside each training fold from the site in ``column`` (centre, scanner).
 
@@ -254,6 +279,7 @@ class ExperimentConfig(Strict):
     design: DesignConfig
     selection: SelectionConfig = Field(default_factory=SelectionConfig)
     tuning: TuningConfig = Field(default_factory=TuningConfig)
+    operating: OperatingConfig | None = None
     harmonisation: HarmonisationConfig | None = None
     sample_size: SampleSizeConfig = Field(default_factory=SampleSizeConfig)
     rules: tuple[str, ...] = ("fong_crs", "tbs2018", "mcs2019", "timing_eahpba2023")

@@ -37,6 +37,7 @@ from radiomics_crlm.modelling.estimators import (
 )
 from radiomics_crlm.modelling.glassbox import require_interpret
 from radiomics_crlm.modelling.harmonisation import ComBat, Harmonisation
+from radiomics_crlm.modelling.operating import Operating
 from radiomics_crlm.modelling.robustness import Robustness, StableFeatures
 from radiomics_crlm.modelling.selection import MRMRSelector, StabilitySelector
 from radiomics_crlm.modelling.transformers import FeatureFilter, TableEncoder, UnivariateSelector
@@ -98,6 +99,8 @@ class Recipe:
         Declares that there is one candidate only and nothing is tuned.
     search
         Settings are searched in ranges instead of a grid, or None.
+    operating
+        Calibration and thresholds from inner predictions, or None.
     max_constant, max_correlation
         See ``transformers.FeatureFilter``.
     harmonisation
@@ -129,6 +132,7 @@ class Recipe:
     steps: tuple[int, ...] = (20, 5)
     fixed: bool = False
     search: Search | None = field(default=None, compare=False)
+    operating: Operating | None = None
     max_constant: float = 0.95
     max_correlation: float = 0.9
     robustness: Robustness | None = field(default=None, compare=False)

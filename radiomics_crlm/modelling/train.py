@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,7 @@ from radiomics_crlm.modelling.checks import (
 )
 from radiomics_crlm.modelling.estimators import Learner, risks_of_candidates
 from radiomics_crlm.modelling.inner_folds import Ints, draw_inner_folds, stratum
+from radiomics_crlm.modelling.operating import judge_thresholds, operate
 from radiomics_crlm.modelling.recipe import Recipe, candidates, informed, learner_with, preprocessing
 from radiomics_crlm.modelling.risk import REPORT_MONTHS
 from radiomics_crlm.modelling.tuning import search
@@ -55,6 +56,7 @@ class CvResult:
     folds: pd.DataFrame
     fits: int
     forward: bool = False
+    thresholds: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def tested(self) -> pd.Index:
         """Patients who were predicted, in the order of the table."""
@@ -76,6 +78,7 @@ class _Fold:
     tuning: pd.DataFrame
     model: Pipeline
     fits: int
+    thresholds: pd.DataFrame
 
 
 def nested_cv(
@@ -213,7 +216,7 @@ def _outer_fold(
     # Going forward in time, later patients are sealed too.
     audit = FitAudit(X.index[assigned >= fold if forward else assigned == fold])
     with threadpool_limits(1):
-        pipeline, tuning = _tune_and_fit(
+        pipeline, tuning, thresholds = _tune_and_fit(
             X.iloc[train], y[train], recipe, horizon, inner_folds, np.random.default_rng(key), audit
         )
         inputs = pipeline[:-1].transform(X.iloc[test])
@@ -225,20 +228,21 @@ def _outer_fold(
         predictions[f"probability_{month:.0f}m"] = probability[:, column]
     if "harmonise" in pipeline.named_steps:
         predictions["site_unseen"] = pipeline.named_steps["harmonise"].of_unseen_site(X.iloc[test])
-    return _Fold(repeat, fold, predictions, tuning.assign(repeat=repeat, fold=fold), pipeline, audit.fits)
+    judged = judge_thresholds(thresholds, probability, y[test], months).assign(repeat=repeat, fold=fold)
+    tuned = tuning.assign(repeat=repeat, fold=fold)
+    return _Fold(repeat, fold, predictions, tuned, pipeline, audit.fits, judged)
 
 
 def _tune_and_fit(
     X: pd.DataFrame, y: Outcome, recipe: Recipe, horizon: float | None, inner_folds: int,
     generator: np.random.Generator, audit: FitAudit,
-) -> tuple[Pipeline, pd.DataFrame]:  # fmt: skip
-    choices = candidates(recipe, horizon)
-    if recipe.fixed:
-        scores = np.array([np.nan])
-        best = 0
-    else:
+) -> tuple[Pipeline, pd.DataFrame, pd.DataFrame]:  # fmt: skip
+    choices, parts = candidates(recipe, horizon), []
+    scores, best = np.array([np.nan]), 0
+    if not recipe.fixed or recipe.operating is not None:
         inner = draw_inner_folds(stratum(y, horizon), inner_folds, generator)
         parts = _inner_parts(X, y, inner, recipe, horizon, audit)
+    if not recipe.fixed:
         if recipe.search is None:
             scores = _inner_concordance(parts, choices)
         else:
@@ -255,7 +259,12 @@ def _tune_and_fit(
             "selected": np.arange(len(choices)) == best,
         }
     )
-    return Pipeline([*steps.steps, ("learner", learner)]), tuning
+    thresholds = pd.DataFrame()
+    if recipe.operating is not None:
+        months = report_months(horizon)
+        unseen = _inner_probability(parts, choices[best], months)
+        learner, thresholds = operate(recipe.operating, learner, unseen, y, months)
+    return Pipeline([*steps.steps, ("learner", learner)]), tuning, thresholds
 
 
 @dataclass(frozen=True)
@@ -267,6 +276,7 @@ class _Part:
     outcome: Outcome
     unseen: Floats
     weight: Floats
+    test: Ints
 
 
 def _inner_parts(
@@ -277,8 +287,17 @@ def _inner_parts(
     for fold in np.unique(inner):
         train, test = training_rows(inner, fold), np.flatnonzero(inner == fold)
         steps, inputs = _fit_preprocessing(X.iloc[train], y[train], recipe, horizon, audit, f"inner fold {fold}")
-        parts.append(_Part(steps, inputs, y[train], steps.transform(X.iloc[test]), pairs[np.ix_(test, test)]))
+        parts.append(_Part(steps, inputs, y[train], steps.transform(X.iloc[test]), pairs[np.ix_(test, test)], test))
     return parts
+
+
+def _inner_probability(parts: list[_Part], choice: Learner, months: tuple[float, ...]) -> Floats:
+    """Probabilities of the training patients from inner models that did not see them."""
+    out = np.full((sum(part.test.size for part in parts), len(months)), np.nan)
+    for part in parts:
+        learner = clone(informed([choice], part.steps)[0]).fit(part.inputs, part.outcome)
+        out[part.test] = learner.probability(part.unseen, months)
+    return out
 
 
 def _inner_concordance(parts: list[_Part], choices: list[Learner]) -> Floats:
@@ -340,5 +359,9 @@ def _collect(done: list[_Fold], endpoint: str, recipe: Recipe, wide: pd.DataFram
     tuning = pd.concat([item.tuning for item in done], ignore_index=True)
     tuning = tuning.assign(endpoint=endpoint, model=recipe.name)
     tuning = tuning[["endpoint", "model", "repeat", "fold", "parameters", "concordance", "selected"]]
+    thresholds = pd.concat([item.thresholds for item in done], ignore_index=True)
+    thresholds = thresholds.assign(endpoint=endpoint, model=recipe.name)
     models = {(item.repeat, item.fold): item.model for item in done if item.repeat == wide.columns[0]}
-    return CvResult(endpoint, recipe, predictions, tuning, models, wide, sum(item.fits for item in done), forward)
+    return CvResult(
+        endpoint, recipe, predictions, tuning, models, wide, sum(item.fits for item in done), forward, thresholds
+    )

@@ -199,6 +199,8 @@ def _write_tables(prepared: Prepared, trained: Trained, tables: Path) -> None:
     write_table(trained.predictions, tables / "predictions.parquet", "predictions")
     if len(trained.attributions):
         write_table(trained.attributions, tables / "attributions.parquet", "attributions")
+    if "rule" in trained.thresholds:
+        write_table(trained.thresholds, tables / "thresholds.parquet", "thresholds")
     write_text(tables / "tuning.csv", trained.tuning.to_csv(index=False, lineterminator="\n"))
 
 

@@ -146,3 +146,15 @@ def test_an_external_cohort_without_the_endpoint_is_refused(tmp_path, capsys):
     charts(80, 1, "B").drop(columns="rfs_event").to_csv(elsewhere / "clinical.csv", index=False)
     assert study(tmp_path, {"external": {"oslo": "oslo"}}) == 2
     assert "lacks columns by which the endpoint is defined" in " ".join(capsys.readouterr().err.split())
+
+
+def test_search_calibration_and_thresholds_are_recorded(tmp_path):
+    tuning = {"method": "optuna", "trials": 4, "space": {"ridge": {"penalty": {"low": 0.1, "high": 1, "log": True}}}}
+    operating = {"calibration": "platt", "thresholds": [{"sensitivity": 0.9}, {"net_benefit": [0.2, 0.5]}]}
+    design = {"outer_folds": 3, "repeats": 1}
+    assert study(tmp_path, design, tuning=tuning, operating=operating, endpoints=["recurrence"]) == 0
+    (thresholds,) = tables(tmp_path, "thresholds")
+    assert thresholds.groupby("fold")["rule"].nunique().tolist() == [2, 2, 2]
+    tried = pd.read_csv(tmp_path / "out" / "tables" / "tuning.csv")
+    assert len(tried) == 3 * 4
+    assert study(tmp_path, design, operating=operating, deliver={"recurrence": "clinical/ridge"}) == 2
