@@ -17,6 +17,7 @@ from radiomics_crlm.modelling.columns import ColumnSpec
 from radiomics_crlm.modelling.design import Predictors, build_predictors
 from radiomics_crlm.modelling.glassbox import require_interpret
 from radiomics_crlm.modelling.harmonisation import Harmonisation
+from radiomics_crlm.modelling.operating import Operating, ThresholdRule
 from radiomics_crlm.modelling.recipe import Recipe, not_deliverable, why_not
 from radiomics_crlm.modelling.train import CvResult, fit_final, nested_cv
 from radiomics_crlm.modelling.tuning import Range, Search
@@ -43,6 +44,7 @@ class Trained:
     predictions: pd.DataFrame
     tuning: pd.DataFrame
     attributions: pd.DataFrame
+    thresholds: pd.DataFrame
     delivered: Mapping[str, tuple[Plan, Pipeline]]
 
 
@@ -115,6 +117,8 @@ def check_learners(experiment: ExperimentConfig) -> None:
         reason = why_not(named, task, sources[feature_set]) or not_deliverable(named, task)
         if experiment.harmonisation is not None and "radiomics" in sources[feature_set]:
             reason = reason or "its inputs are harmonised between sites, which a bundle does not know"
+        if experiment.operating is not None and experiment.operating.calibration != "none":
+            reason = reason or "its probabilities are recalibrated inside the fold, which a bundle cannot hold"
         if reason:
             raise ConfigError(
                 "this model cannot be delivered",
@@ -179,6 +183,7 @@ def _recipe(
         selection="univariate" if selection.method == "none" else selection.method,
         seed=experiment.design.seed,
         search=_search_of(experiment, learner),
+        operating=_operating_of(experiment, endpoint),
         harmonisation=harmonisation if has_radiomics else None,
     )
 
@@ -189,6 +194,22 @@ def _search_of(experiment: ExperimentConfig, learner: LearnerName) -> Search | N
         return None
     ranges = {name: Range(r.low, r.high, r.log) for name, r in tuning.space.get(learner, {}).items()}
     return Search(tuning.trials, ranges)
+
+
+def _operating_of(experiment: ExperimentConfig, endpoint: EndpointConfig) -> Operating | None:
+    asked = experiment.operating
+    if asked is None:
+        return None
+    rules = [
+        ThresholdRule("sensitivity", t.sensitivity)
+        if t.sensitivity is not None
+        else ThresholdRule("net_benefit", *(t.net_benefit or ()))
+        for t in asked.thresholds
+    ]
+    at = endpoint.horizon_months if endpoint.kind == "binary" else None
+    return Operating(
+        None if asked.calibration == "none" else asked.calibration, tuple(rules), float(at or asked.months)
+    )
 
 
 def train_models(
@@ -239,6 +260,7 @@ def train_models(
         pd.concat([r.predictions for r in results], ignore_index=True),
         pd.concat([r.tuning for r in results], ignore_index=True),
         pd.concat(attributions, ignore_index=True) if attributions else pd.DataFrame(),
+        pd.concat([r.thresholds for r in results], ignore_index=True),
         delivered,
     )
 
