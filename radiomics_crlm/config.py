@@ -70,8 +70,8 @@ class EndpointConfig(Strict):
 class RobustnessSelection(Strict):
     """Only features that perturbations, or other readers, hardly change: chosen inside each training fold.
 
-    ``table`` is ``perturbed_patients.parquet`` of ``crlm robustness``, named from the folder given with ``--data`` (without
-    one, from the current folder). Lesion aggregates (``largest__``, ``weighted__``, ``dispersion__``) need an ICC(2,1)
+    ``table`` is ``perturbed_patients.parquet`` of ``crlm robustness``, named from the folder given with ``--data`` (or,
+    without one, the current folder). Aggregates of lesion features (``largest__``, ...) need an ICC(2,1)
     whose lower 95 % limit reaches ``minimum`` among the training patients.
     """
 

@@ -22,6 +22,8 @@ Raters = Literal["perturbations", "readers"]
 _SOURCE = {"perturbations": "perturbation", "readers": "reader"}
 # Equal settings give equal features to the last digits; another scan or profile differs by far more.
 _SAME = 1e-6
+FEWEST_RATED = 10
+"""Patients of a study with perturbed features, so that every inner training fold has some."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,11 +129,14 @@ def check_same_features(ratings: Ratings, X: pd.DataFrame, columns: Sequence[Col
     Raises
     ------
     InputError
-        If no patient is in both, or features differ by more than a relative 1e-6.
+        If fewer than ``FEWEST_RATED`` patients are in both, or features differ by more than a relative 1e-6.
     """
     both = X.index.intersection(ratings.patients, sort=False)
-    if not len(both):
-        raise InputError("no patient of the study has perturbed features", where="robustness")
+    if len(both) < FEWEST_RATED:
+        raise InputError(
+            "too few patients of the study have perturbed features", where="robustness",
+            expected=f"at least {FEWEST_RATED}", got=str(len(both)),
+        )  # fmt: skip
     mine = encode(X.loc[both], columns)
     theirs = ratings.values[ratings.patients.get_indexer(both), 0]
     same = np.isclose(mine, theirs, rtol=_SAME, atol=_SAME, equal_nan=True)

@@ -19,11 +19,13 @@ from radiomics_crlm.modelling.glassbox import require_interpret
 from radiomics_crlm.modelling.harmonisation import Harmonisation
 from radiomics_crlm.modelling.operating import Operating, ThresholdRule
 from radiomics_crlm.modelling.recipe import Recipe, not_deliverable, why_not
+from radiomics_crlm.modelling.robustness import Robustness
 from radiomics_crlm.modelling.train import CvResult, fit_final, nested_cv
 from radiomics_crlm.modelling.tuning import Range, Search
 from radiomics_crlm.schema import refuse_later
 from radiomics_crlm.study.prepare import Prepared, Progress
 from radiomics_crlm.study.sites import harmonisation_of
+from radiomics_crlm.study.stable_features import robustness_for
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,14 @@ def plan_models(experiment: ExperimentConfig, prepared: Prepared, *, allow_leak:
                 allow_leak=allow_leak,
                 never={c for c in (endpoint.event, endpoint.months, endpoint.competing) if c is not None},
             )
+            robustness = robustness_for(feature_set, predictors, endpoint, prepared.perturbed)
             sources = {spec.source for spec in predictors.inputs}
             plans += [
                 Plan(
                     name,
                     f"{set_name}/{learner}",
                     predictors,
-                    _recipe(set_name, predictors, endpoint, learner, experiment, harmonisation),
+                    _recipe(set_name, predictors, endpoint, learner, experiment, robustness, harmonisation),
                 )
                 for learner in experiment.learners
                 if not why_not(learner, endpoint.kind, sources)
@@ -157,6 +160,7 @@ def _recipe(
     endpoint: EndpointConfig,
     learner: LearnerName,
     experiment: ExperimentConfig,
+    robustness: Robustness | None,
     harmonisation: Harmonisation | None,
 ) -> Recipe:
     has_radiomics = any(spec.source == "radiomics" for spec in predictors.inputs)
@@ -182,6 +186,7 @@ def _recipe(
         select_k=selection.k if has_radiomics and selection.method != "none" else None,
         selection="univariate" if selection.method == "none" else selection.method,
         seed=experiment.design.seed,
+        robustness=robustness,
         search=_search_of(experiment, learner),
         operating=_operating_of(experiment, endpoint),
         harmonisation=harmonisation if has_radiomics else None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -31,6 +31,7 @@ from radiomics_crlm.modelling.design import availability, choose_scans, scan_sel
 from radiomics_crlm.phantom.cohort import simulate_cohort
 from radiomics_crlm.phantom.settings import SimulationConfig
 from radiomics_crlm.schema import load_schema
+from radiomics_crlm.study.stable_features import read_perturbed
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage, the number of finished steps and the number of all steps."""
@@ -49,6 +50,7 @@ class Prepared:
     outcomes: Mapping[str, pd.DataFrame]
     folds: pd.DataFrame
     exclusions: tuple[Exclusion, ...]
+    perturbed: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
 
 def acquire_cohort(
@@ -114,7 +116,7 @@ def prepare(experiment: ExperimentConfig, *, data: Path | None, out: Path, jobs:
     ConfigError, InputError
         For an unusable experiment or cohort; single bad patients and scans become exclusions instead.
     """
-    endpoints = choose_endpoints(experiment)
+    endpoints, perturbed = choose_endpoints(experiment), read_perturbed(experiment, data)
     cohort = acquire_cohort(experiment, data=data, out=out, jobs=jobs, progress=progress)
     features, extraction = cohort.features_patient, None
     exclusions = list(cohort.exclusions)
@@ -142,6 +144,7 @@ def prepare(experiment: ExperimentConfig, *, data: Path | None, out: Path, jobs:
         outcomes=outcomes,
         folds=design_folds(cohort.clinical, status, experiment.design),
         exclusions=tuple(exclusions),
+        perturbed=perturbed,
     )
 
 

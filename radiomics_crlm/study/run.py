@@ -269,4 +269,6 @@ def _hashes(experiment: ExperimentConfig, prepared: Prepared) -> dict[str, str]:
     }
     if prepared.features_patient is not None:
         hashes["features_patient"] = table_digest(prepared.features_patient)
+    for number, table in enumerate(prepared.perturbed.values(), start=1):
+        hashes[f"perturbed_patients_{number}"] = table_digest(table)
     return hashes

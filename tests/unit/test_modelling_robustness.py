@@ -215,12 +215,13 @@ def test_tables_that_do_not_fit() -> None:
 
 
 def test_features_must_be_those_that_were_perturbed() -> None:
-    found = ratings_of(perturbed_table(), COLUMNS, CT, speaks_at="preoperative")
-    mine = pd.DataFrame(
-        {"largest__a": [3.0, 1.0], "largest__b": [30.0, 10.0]}, index=pd.Index(["P3", "P1"], name="patient_id")
-    )
-    check_same_features(found, mine, COLUMNS)
-    with pytest.raises(InputError, match="1 unperturbed features differ from those of the study in 1 patients"):
-        check_same_features(found, mine.assign(largest__a=[3.0, 1.01]), COLUMNS)
-    with pytest.raises(InputError, match="no patient of the study has perturbed features"):
-        check_same_features(found, mine.set_axis(["P8", "P9"]), COLUMNS)
+    rated, mine = ratings(), X[list(RATED)].iloc[::-1].iloc[:60]
+    columns = tuple(ColumnSpec(name) for name in RATED)
+    check_same_features(rated, mine, columns)
+    changed = mine.copy()
+    changed.iloc[3, 2] += 1e-3
+    changed.iloc[5, 4] = np.nan
+    with pytest.raises(InputError, match="2 unperturbed features differ from those of the study in 2 patients"):
+        check_same_features(rated, changed, columns)
+    with pytest.raises(InputError, match="too few patients of the study have perturbed features.*at least 10; got 9"):
+        check_same_features(rated, mine.iloc[:9], columns)
