@@ -71,3 +71,11 @@ def test_an_interval_between_dates_names_both() -> None:
         "chart;derived(dfi_months from primary_diagnosis_date and crlm_diagnosis_date)",
         "chart",
     ]
+
+
+def test_one_origin_for_all_is_told_to_all() -> None:
+    table = pd.DataFrame({"patient_id": ["a", "b", "c"], "n_liver_mets": [1, 2, 9]})
+    assert clinical.evaluate_table(table, ["resect_allard2017"])["sources"].tolist() == ["chart"] * 3
+    masks = pd.DataFrame({"n_liver_mets": ["masks"] * 3})
+    got = clinical.evaluate_table(table, ["resect_allard2017"], sources=masks)
+    assert got["sources"].tolist() == ["masks(n_liver_mets)"] * 3
