@@ -101,17 +101,18 @@ def global_importance(attributions: pd.DataFrame) -> pd.DataFrame:
 def _explain(shap: ModuleType, pipeline: Pipeline, train: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
     model, learner = freeze(pipeline), pipeline[-1]
     inputs = model.transform(test)
-    sign = 1.0
+    given, sign = inputs.to_numpy(), 1.0
     if model.learner == "linear":
         background = model.transform(train).to_numpy()
         masker = shap.maskers.Independent(background, max_samples=len(background))
         explainer = shap.LinearExplainer((model.coefficients, model.intercept), masker)
     elif model.forest is not None:
         explainer = shap.TreeExplainer({"trees": _trees(model.forest, model.output)})
+        given = given.astype(np.float32).astype(float)  # the precision in which a forest compares
     else:
         explainer = shap.TreeExplainer(learner.booster_)
         sign = 1.0 if model.log_time is None else -1.0  # a longer time is a lower risk
-    values = sign * np.asarray(explainer.shap_values(inputs.to_numpy()), dtype=float)
+    values = sign * np.asarray(explainer.shap_values(given), dtype=float)
     check_additivity(values, sign * float(np.ravel(explainer.expected_value)[0]), model.risk(test))
     return pd.DataFrame(values, index=test.index, columns=inputs.columns)
 

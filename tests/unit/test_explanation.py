@@ -99,3 +99,21 @@ def test_refuses_what_does_not_add_up(risk: np.ndarray) -> None:
     with pytest.raises(CrlmError, match="do not add up"):
         check_additivity(np.array([[0.5], [1.5]]), 0.5, risk)
     check_additivity(np.array([[0.5], [1.5]]), 0.5, np.array([1.0, 2.0]))
+
+
+def test_values_at_a_threshold_in_single_precision() -> None:
+    """A forest compares in single precision; just above a threshold in double precision is not above it."""
+    recipe = Recipe("all", BLOCK_COLUMNS, "random_forest", "binary", trees=20)
+    result = nested_cv(X, Y, FOLDS, recipe, endpoint="dfs", horizon=24.0, inner_folds=3, seed=1)
+    moved = X.copy()
+    for (repeat, fold), pipeline in result.models.items():
+        model = freeze(pipeline)
+        place = model.input_names().index("x1")
+        split = np.flatnonzero(model.forest.feature == place)
+        tested = result.folds.index[result.folds[repeat] == fold][: split.size]
+        above = model.forest.threshold[split[: tested.size]] + 1e-10
+        moved.loc[tested, "x1"] = above * model.scale[place] + model.mean[place]
+        inputs = model.transform(moved.loc[tested])["x1"].to_numpy()
+        doubtful = (inputs > above - 1e-10) & (inputs.astype(np.float32).astype(float) <= above - 1e-10)
+        assert doubtful.any()
+    out_of_fold_attributions(result, moved)
