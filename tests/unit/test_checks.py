@@ -17,6 +17,8 @@ from radiomics_crlm.modelling.checks import (
     draw_inner_folds,
     fold_matrix,
     stratum,
+    tested_folds,
+    training_flags,
 )
 from radiomics_crlm.modelling.recipe import Recipe
 
@@ -34,6 +36,7 @@ FOLDS = deal_folds(X.index, folds=3, repeats=2, seed=0)
         (X * np.nan, "all predictors are missing"),
         (X.replace(X.iloc[0, 0], np.inf), "infinite in 1 cells"),
         (X[["x0", "x1"]], "x2: 1 columns"),
+        (X.replace(X.iloc[0, 0], 1e200), "1 inputs are too large.*missing after imputation"),
     ],
 )
 def test_table(table: pd.DataFrame, match: str) -> None:
@@ -114,3 +117,17 @@ def test_audit() -> None:
     with pytest.raises(LeakError, match="a patient twice"):
         audit.check(pd.Index(["c", "c"]), "fit")
     assert audit.fits == 1
+
+
+def test_going_forward_in_time_the_first_block_is_not_tested() -> None:
+    wide = pd.DataFrame({0: np.repeat([0, 1, 2], 4)}, index=X.index)
+    y = make_outcome([1, 1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0], np.arange(1, 13))
+    request = {"kind": "time_to_event", "horizon": None, "where": "dfs", "forward": True}
+    check_events(y, wide, min_events=2, **request)
+    with pytest.raises(InputError, match="fold 1: the training fold has too few events; expected at least 3; got 2"):
+        check_events(y, wide, min_events=3, **request)
+    early = make_outcome([1] * 4 + [0] * 4 + [1] + [0] * 3, np.arange(1, 13))
+    with pytest.raises(InputError, match="fold 1: the test fold has no event; expected at least 1; got 0 in 4"):
+        check_events(early, wide, min_events=1, **request)
+    assert tested_folds(wide[0].to_numpy(), forward=True).tolist() == [1, 2]
+    assert training_flags(wide[0].to_numpy(), 1, forward=True).sum() == 4

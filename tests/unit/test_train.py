@@ -177,3 +177,26 @@ def test_final_fit_refuses_too() -> None:
         fit_final(X, Y, _recipe(), **SETTINGS, min_events=80)
     with pytest.raises(InputError, match="1 patients are repeated"):
         fit_final(pd.concat([X, X.iloc[:1]]), Y, _recipe(), **SETTINGS)
+
+
+def test_going_forward_in_time_nothing_later_is_seen() -> None:
+    """Patients of later blocks change neither the predictions of an earlier one nor its tuning."""
+    folds = pd.DataFrame({"patient_id": X.index, "repeat": 0, "fold": np.arange(90) // 30})
+    once = nested_cv(X, Y, folds, _recipe(), **SETTINGS, forward=True)
+    assert set(once.predictions["fold"]) == {1, 2}
+    assert once.tested().tolist() == X.index[30:].tolist()
+    assert once.trained(0, 2).tolist() == X.index[:60].tolist()
+    changed, outcome = X.copy(), Y.copy()
+    changed.iloc[60:, 1] = 9.0
+    outcome["months"][60:] += 5
+    again = nested_cv(changed, outcome, folds, _recipe(), **SETTINGS, forward=True)
+    first, second = (r.predictions[r.predictions["fold"] == 1] for r in (once, again))
+    pd.testing.assert_frame_equal(first, second, check_exact=True)
+    earlier, later = (r.tuning[r.tuning["fold"] == 1] for r in (once, again))
+    pd.testing.assert_frame_equal(earlier, later, check_exact=True)
+
+
+def test_an_early_horizon_has_its_own_column() -> None:
+    found = nested_cv(X, Y, FOLDS, _recipe(kind="binary"), **{**SETTINGS, "horizon": 6.0}).predictions
+    assert found["probability_6m"].between(0, 1).all()
+    assert found["probability_12m"].isna().all()
