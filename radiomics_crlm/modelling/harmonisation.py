@@ -99,6 +99,14 @@ class Harmonisation:
         if (self.unseen == "reference") != (self.reference is not None):
             raise ConfigError("harmonisation names a reference site exactly if unseen sites are to pass as of it")
 
+    def inner_settings(self, patients: pd.Index) -> dict[str, Any]:
+        """Parameters of the step in an inner fold. Sites are checked in the outer folds before the first fit; an inner
+        fold may lack one without harm, and then its patients pass as they are."""
+        known = learned_sites(self.sites.of(patients)[0], self.min_patients)
+        if self.unseen == "refuse" or (self.unseen == "reference" and self.reference not in known):
+            return {"harmonise__unseen": "flag", "harmonise__reference": None}
+        return {}
+
 
 @dataclass(frozen=True)
 class CombatState:

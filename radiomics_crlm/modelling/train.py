@@ -330,10 +330,8 @@ def _fit_preprocessing(
     """The one door to fitting: the audit sees the very rows that are fitted, and learners get only what comes out."""
     audit.check(X.index, f"{recipe.name}: {step}")
     steps = preprocessing(recipe, horizon)
-    asked = recipe.harmonisation
-    if asked is not None and asked.unseen == "refuse" and step != "refit":
-        # Sites are checked in the outer folds; an inner fold may lack one without harm.
-        steps.set_params(harmonise__unseen="flag")
+    if recipe.harmonisation is not None and step != "refit":
+        steps.set_params(**recipe.harmonisation.inner_settings(X.index))
     inputs = steps.fit_transform(X, y)
     if not np.isfinite(inputs).all():
         raise InputError(

@@ -216,3 +216,16 @@ def test_is_not_delivered():
     pipeline = fit_final(X, y, recipe(X), **SETTINGS)
     with pytest.raises(ConfigError, match="cannot be frozen"):
         freeze(pipeline)
+
+
+def test_an_inner_fold_may_lack_a_site():
+    X = table()
+    labels = SITE.copy()
+    labels[30:] = np.where(labels[30:] == "site1", "site2", labels[30:])
+    y = draw_outcome(X["x0"].to_numpy(), 0)
+    scarce = recipe(X, labels, unseen="reference", reference="site1", min_patients=9)
+    assert scarce.harmonisation.inner_settings(X.index) == {}
+    assert scarce.harmonisation.inner_settings(X.index[:20])["harmonise__unseen"] == "flag"
+    pipeline = fit_final(X, y, scarce, **SETTINGS)
+    assert pipeline.named_steps["harmonise"].reference == "site1"
+    assert fit_final(X, y, recipe(X, labels), **SETTINGS).named_steps["harmonise"].unseen == "refuse"
