@@ -136,12 +136,14 @@ def test_events_of_the_cohort(shared_data):
     events = {
         n: build_outcome(clinical, e, n).table["event"].value_counts().to_dict()
         for n, e in load_endpoints().items()
-        if n != "conversion"
+        if e.index_date == "liver operation"
     }
     assert events["os"] == {1: 107, 0: 90}
     assert events["dfs"] == {1: 138, 0: 59}
     assert events["recurrence"] == {1: 131, 0: 59, 2: 7}
     assert events["liver_recurrence"][2] == 41
+    assert events["liver_recurrence_24m"] == events["liver_recurrence"]
+    assert events["recurrence_6m"] == events["recurrence_36m"] == events["recurrence"]
 
 
 def test_radiomics_are_joined_by_key_and_claim_nothing(shared_data, tmp_path):
