@@ -13,6 +13,10 @@ from radiomics_crlm.cli.study_commands import EXIT_PARTIAL, Jobs, Out, default_j
 
 if TYPE_CHECKING:
     from radiomics_crlm.cohort.exclusions import Exclusion
+    from radiomics_crlm.features.account import Account
+
+# As shells report a program that Ctrl-C ended.
+EXIT_STOPPED = 130
 
 Cohort = Annotated[Path, typer.Argument(help="Cohort folder: clinical.csv, optional imaging.csv and its images.")]
 
@@ -111,21 +115,68 @@ def extract(
     profile: Annotated[str | None, typer.Option(help="Extraction profile; default: by modality and sequence.")] = None,
     settings: Annotated[Path | None, typer.Option(help="Settings file; default: the shipped profiles.")] = None,
     jobs: Jobs = default_jobs(),
+    dask: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler (tcp://host:8786) whose workers see the same files.")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder for finished results, may be shared; default: .cache in the out folder.")
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep nothing and compute everything.")] = False,
+    max_memory: Annotated[
+        float | None, typer.Option(help="GiB of memory per worker; default: by the machine and --jobs.")
+    ] = None,
 ) -> None:
-    """Extract radiomic features: one row per lesion, and aggregates per patient."""
-    from radiomics_crlm.study.stages import extract_cohort_features
+    """Extract radiomic features: one row per lesion, and aggregates per patient.
 
+    A run that was stopped or killed goes on where it was when the same command is given again.
+    """
+    from radiomics_crlm.errors import ConfigError
+    from radiomics_crlm.study.stages import CACHE, extract_cohort_features
+
+    if cache is not None and no_cache:
+        raise ConfigError("--cache and --no-cache contradict each other")
+    if max_memory is not None and max_memory <= 0:
+        raise ConfigError("--max-memory must be positive", expected="GiB")
     screen = Screen()
-    result, exclusions = extract_cohort_features(
-        source, out, profile=profile, settings=settings, jobs=jobs, progress=screen.progress
-    )
+    try:
+        result, exclusions = extract_cohort_features(
+            source,
+            out,
+            profile=profile,
+            settings=settings,
+            jobs=jobs,
+            progress=screen.progress,
+            dask=dask,
+            cache=None if no_cache else cache or out / CACHE,
+            max_memory_gib=max_memory,
+        )
+    except KeyboardInterrupt:
+        screen.stop()
+        screen.line("stopped" if no_cache else "stopped; what is finished is kept, the same command goes on from there")
+        raise typer.Exit(EXIT_STOPPED) from None
     screen.stop()
-    failed = int((result.features_lesion["status"] == "failed").sum())
-    screen.line(f"lesions: {len(result.features_lesion)} rows, {failed} failed")
+    _show_account(screen, result.account)
     screen.line(f"features: {out / 'features_lesion.parquet'} and {out / 'features_patient.parquet'}")
     _show_exclusions(screen, exclusions)
-    if exclusions or failed:
+    if exclusions or result.account.failed:
         raise typer.Exit(EXIT_PARTIAL)
+
+
+def _show_account(screen: Screen, account: Account) -> None:
+    failed = ", ".join(f"{reason} {count}" for reason, count in account.failed.items())
+    screen.line(
+        f"regions: {account.rows} rows, {sum(account.failed.values())} failed{f' ({failed})' if failed else ''}"
+    )
+    came = f"{account.rows_computed} computed, {account.rows_cached} from the cache"
+    if account.parts_reused:
+        shares = f"{account.parts_reused} of {account.parts_reused + account.parts_computed}"
+        came += f"; of the computed ones, {shares} parts were in the cache"
+    screen.line(f"rows:    {came}")
+    if account.damaged_entries or account.not_stored:
+        screen.line(f"cache:   {account.damaged_entries} damaged entries, {account.not_stored} not stored")
+    peak = account.peak_memory_bytes
+    memory = "" if peak is None else f", at most {peak / 1024**3:.2f} GiB of memory per worker"
+    screen.line(f"effort:  {account.seconds:.1f} s with {account.workers} workers{memory}")
 
 
 def _show_exclusions(screen: Screen, exclusions: Sequence[Exclusion]) -> None:

@@ -37,7 +37,7 @@ def run(
     *,
     jobs: int = 1,
     dask: str | None = None,
-    on_done: Callable[[Result | Lost], None] | None = None,
+    on_done: Callable[[int, Result | Lost], None] | None = None,
 ) -> Iterator[Result | Lost]:
     """Apply a function to every task.
 
@@ -53,7 +53,8 @@ def run(
     dask
         Address of a Dask scheduler (``tcp://host:8786``), whose workers do the tasks instead.
     on_done
-        Called in this process as soon as a task is done, in whatever order that happens.
+        Called in this process with the number of a task (from 0) and its result as soon as it is done, in whatever
+        order that happens.
 
     Yields
     ------
@@ -77,13 +78,13 @@ def run(
 
 
 def _here(
-    function: Callable[[Task], Result], tasks: Iterable[Task], on_done: Callable[[Result | Lost], None] | None
+    function: Callable[[Task], Result], tasks: Iterable[Task], on_done: Callable[[int, Result | Lost], None] | None
 ) -> Iterator[Result | Lost]:
     """One task after the other, in this process."""
-    for task in tasks:
+    for number, task in enumerate(tasks):
         result = guarded(function, task, radiomics_crlm.__version__)
         if on_done is not None:
-            on_done(result)
+            on_done(number, result)
         yield result
 
 
@@ -104,7 +105,7 @@ def _spread(
     function: Callable[[Task], Result],
     tasks: Iterable[Task],
     make: Callable[[], Pool],
-    on_done: Callable[[Result | Lost], None] | None,
+    on_done: Callable[[int, Result | Lost], None] | None,
 ) -> Iterator[Result | Lost]:
     """Keep a pool busy, and yield in order."""
     pool, finished = make(), False
@@ -114,7 +115,7 @@ def _spread(
         awaited = next(upcoming)
         for number, result in _Schedule(function, tasks, pool).completed():
             if on_done is not None:
-                on_done(result)
+                on_done(number, result)
             done[number] = result
             while awaited in done:
                 yield done.pop(awaited)

@@ -81,9 +81,9 @@ def all_threads(_: int) -> tuple[int, int]:
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_results_come_in_the_order_of_the_tasks(jobs: int) -> None:
-    seen: list[object] = []
-    assert list(run(slow_square, range(12), jobs=jobs, on_done=seen.append)) == [n * n for n in range(12)]
-    assert sorted(seen) == [n * n for n in range(12)]  # type: ignore[type-var]
+    seen: dict[int, object] = {}
+    assert list(run(slow_square, range(12), jobs=jobs, on_done=seen.__setitem__)) == [n * n for n in range(12)]
+    assert seen == {n: n * n for n in range(12)}
     assert list(run(slow_square, (n for n in range(4)), jobs=jobs)) == [0, 1, 4, 9]
     assert list(run(slow_square, [], jobs=jobs)) == []
 
@@ -134,6 +134,22 @@ def test_a_killed_worker_changes_nothing(tmp_path: Path) -> None:
 def test_a_task_that_kills_its_workers_is_given_up_alone() -> None:
     expected = [0, 1, Lost(MAX_DEATHS), *range(3, 8)]
     assert list(run(die_always, range(8), jobs=2)) == expected
+
+
+def test_joblib_beside_it() -> None:
+    """Whoever uses joblib itself gets along, before, between and after."""
+    work = [joblib.delayed(slow_square)(n) for n in range(3)]
+    assert joblib.Parallel(n_jobs=2)(work) == [0, 1, 4]
+    results = run(slow_square, range(6), jobs=2)
+    assert next(results) == 0
+    assert joblib.Parallel(n_jobs=2)(work) == [0, 1, 4]
+    assert list(results) == [1, 4, 9, 16, 25]
+    assert joblib.Parallel(n_jobs=2)(work) == [0, 1, 4]
+
+
+def test_large_arrays_are_handed_over() -> None:
+    arrays = [np.full(400_000, float(n)) for n in range(4)]
+    assert list(run(np.sum, arrays, jobs=2)) == [n * 400_000.0 for n in range(4)]
 
 
 def test_leaving_early_stops_the_workers() -> None:
@@ -219,10 +235,10 @@ def test_workers_and_their_memory(cluster: Any) -> None:
 
 
 def test_dask_gives_the_same_results(cluster: Any) -> None:
-    seen: list[object] = []
-    results = list(run(slow_square, range(12), dask=cluster.scheduler_address, on_done=seen.append))
+    seen: dict[int, object] = {}
+    results = list(run(slow_square, range(12), dask=cluster.scheduler_address, on_done=seen.__setitem__))
     assert results == [n * n for n in range(12)]
-    assert len(seen) == 12
+    assert seen == {n: n * n for n in range(12)}
     pools = list(run(threads_of, range(3), dask=cluster.scheduler_address))
     assert {count for found in pools for count in found} == {1}
 
