@@ -137,13 +137,13 @@ class SameInnerFolds:
             for key, train, _ in task.splits()
         }
 
-    def split(self, X: pd.DataFrame, *_: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def split(self, X: pd.DataFrame, *_: Any, **__: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Training and test rows."""
         assigned = self.known[tuple(X.index)]
         for fold in np.unique(assigned):
             yield np.flatnonzero(assigned != fold), np.flatnonzero(assigned == fold)
 
-    def get_n_splits(self, *_: Any) -> int:
+    def get_n_splits(self, *_: Any, **__: Any) -> int:
         """Number of inner folds."""
         return INNER
 

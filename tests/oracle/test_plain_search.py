@@ -1,0 +1,54 @@
+"""Nested cross-validation against scikit-learn's grid search in its cross-validation: the same scores, fold by fold."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from radiomics_crlm.modelling.recipe import Recipe
+
+_FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "training.py"
+
+
+@pytest.fixture(scope="module")
+def training() -> ModuleType:
+    """The benchmark, which writes the design both ways."""
+    spec = importlib.util.spec_from_file_location("training_benchmark", _FILE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "learner"),
+    [
+        ("recurrence_24m", "ridge"),
+        ("recurrence_24m", "elastic_net"),
+        ("recurrence_24m", "xgboost"),
+        ("recurrence_24m", "random_forest"),
+        ("recurrence", "ridge"),
+        ("recurrence", "elastic_net"),
+        ("recurrence", "fine_gray"),
+        ("recurrence", "xgboost"),
+        ("recurrence", "xgboost_aft"),
+        ("recurrence", "random_forest"),
+    ],
+)
+def test_same_scores(training: ModuleType, endpoint: str, learner: str) -> None:
+    task = training.simulated_tasks([endpoint], 1)[0]
+    recipe = Recipe(
+        "clinical", task.columns, learner, task.kind, seed=training.SEED, penalties=(3.0, 0.1), l1_ratios=(0.9, 0.3),
+        net_penalties=(0.1, 0.03), rounds=(10, 30), depths=(1, 2), leaves=(2, 6), trees=15,
+    )  # fmt: skip
+    ours, plainly = training.ours(task, recipe, 1), training.plainly(task, recipe, 1)
+    assert len(ours) == 5
+    assert len(set(ours)) > 1
+    np.testing.assert_allclose(ours, plainly, atol=1e-9)
