@@ -105,10 +105,10 @@ def fold_matrix(folds: pd.DataFrame, patients: pd.Index) -> pd.DataFrame:
     return wide.loc[patients].astype(int)
 
 
-def tested_folds(assigned: Ints, *, forward: bool) -> Ints:
+def outer_test_folds(assigned: Ints, *, forward: bool) -> Ints:
     """The folds of a repeat that are tested: all; in a design that goes forward in time, all but the first.
 
-    >>> tested_folds(np.array([0, 2, 1, 0]), forward=True).tolist()
+    >>> outer_test_folds(np.array([0, 2, 1, 0]), forward=True).tolist()
     [1, 2]
     """
     return np.unique(assigned)[1 if forward else 0 :]
@@ -134,7 +134,7 @@ def check_events(
     check_outcome(y, horizon=at, min_events=min_events, where=where)
     for repeat in wide.columns:
         fold = wide[repeat].to_numpy()
-        for number in tested_folds(fold, forward=forward):
+        for number in outer_test_folds(fold, forward=forward):
             place = f"{where}, repeat {repeat}, fold {number}"
             test = fold == number
             tested = event_flags(y[test], at).sum()
@@ -167,7 +167,7 @@ def check_sites(wide: pd.DataFrame, recipe: Recipe, *, where: str, forward: bool
     site = asked.sites.of(wide.index)[0]
     for repeat in wide.columns:
         fold = wide[repeat].to_numpy()
-        for number in tested_folds(fold, forward=forward):
+        for number in outer_test_folds(fold, forward=forward):
             train = training_flags(fold, number, forward=forward)
             place = f"{where}, repeat {repeat}, fold {number}"
             known = learned_sites(site[train], asked.min_patients)

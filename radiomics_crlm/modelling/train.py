@@ -27,7 +27,7 @@ from radiomics_crlm.modelling.checks import (
     check_sites,
     check_table,
     fold_matrix,
-    tested_folds,
+    outer_test_folds,
     training_flags,
 )
 from radiomics_crlm.modelling.estimators import Learner, risks_of_candidates
@@ -61,7 +61,7 @@ class CvResult:
     def tested(self) -> pd.Index:
         """Patients who were predicted, in the order of the table."""
         first = self.folds[self.folds.columns[0]].to_numpy()
-        return self.folds.index[np.isin(first, tested_folds(first, forward=self.forward))]
+        return self.folds.index[np.isin(first, outer_test_folds(first, forward=self.forward))]
 
     def trained(self, repeat: int, fold: int) -> pd.Index:
         """Patients of the model of a fold."""
@@ -135,7 +135,7 @@ def nested_cv(
     tasks = [
         (int(repeat), int(fold))
         for repeat in wide.columns
-        for fold in tested_folds(wide[repeat].to_numpy(), forward=forward)
+        for fold in outer_test_folds(wide[repeat].to_numpy(), forward=forward)
     ]
     calls = (
         delayed(_outer_fold)(

@@ -16,8 +16,8 @@ from radiomics_crlm.modelling.checks import (
     check_table,
     draw_inner_folds,
     fold_matrix,
+    outer_test_folds,
     stratum,
-    tested_folds,
     training_flags,
 )
 from radiomics_crlm.modelling.recipe import Recipe
@@ -129,5 +129,5 @@ def test_going_forward_in_time_the_first_block_is_not_tested() -> None:
     early = make_outcome([1] * 4 + [0] * 4 + [1] + [0] * 3, np.arange(1, 13))
     with pytest.raises(InputError, match="fold 1: the test fold has no event; expected at least 1; got 0 in 4"):
         check_events(early, wide, min_events=1, **request)
-    assert tested_folds(wide[0].to_numpy(), forward=True).tolist() == [1, 2]
+    assert outer_test_folds(wide[0].to_numpy(), forward=True).tolist() == [1, 2]
     assert training_flags(wide[0].to_numpy(), 1, forward=True).sum() == 4
