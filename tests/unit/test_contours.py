@@ -106,8 +106,9 @@ def test_displacement_has_the_given_size_and_no_drift(spacing: tuple[float, floa
         after = changed(Displacement(sd), mask, seed) == 1
         volumes.append(after.sum() / (mask.array == 1).sum())
         moved.append(np.abs(away[after != (mask.array == 1)] - radius).max())
-    # the volume of a ball whose radius varies with that standard deviation
-    assert np.mean(volumes) == pytest.approx(1 + 3 * (sd / radius) ** 2, abs=0.08)
+    # The volume of a ball whose radius varies with that standard deviation. A ball has some six independent bumps, so
+    # the mean of five seeds has a standard error of 0.07.
+    assert np.mean(volumes) == pytest.approx(1 + 3 * (sd / radius) ** 2, abs=0.2)
     assert 1.5 * sd < np.mean(moved) < 4 * sd + max(spacing)
 
 
