@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -38,7 +38,7 @@ from radiomics_crlm.features.parts import (
     part_names,
 )
 from radiomics_crlm.features.profiles import Profile, engine_image_types, engine_settings
-from radiomics_crlm.features.resampling import Box, LabelPart, OnGrid, needed_bytes, region_on_grid
+from radiomics_crlm.features.resampling import Box, LabelPart, Need, OnGrid, needed_bytes, region_on_grid
 from radiomics_crlm.imaging.geometry import Volume, check_same_geometry, from_itk, to_itk
 from radiomics_crlm.imaging.normalise import correct_bias, scale_to_tissue
 from radiomics_crlm.imaging.regions import as_label_mask
@@ -166,7 +166,7 @@ class PreparedScan:
         if wanted:
             try:
                 with _quiet_engine():
-                    on_grid = region_on_grid(self._image, labels, label, box, self.profile)
+                    on_grid = region_on_grid(self._image, labels, label, box, self.profile, _need(wanted, self.profile))
                     parts |= _computed(on_grid, self.profile, wanted, min(inside.shape) == 1)
             except _Refused:
                 return RegionFeatures(region, "failed", "engine_refused", ";".join(about))
@@ -245,6 +245,15 @@ class _Refused(Exception):  # noqa: N818  (an outcome, not an error)
     """A region that the engine would not measure."""
 
 
+def _need(wanted: list[str], profile: Profile) -> Need:
+    """Grey levels that parts use."""
+    images = {name.rsplit("_", 1)[0] for name in wanted if name != SHAPE}
+    if images - {"original"}:
+        return "surroundings"
+    resegmented = profile.resegment_range is not None or profile.resegment_sigma is not None
+    return "region" if images or resegmented else "mask"
+
+
 def _computed(on_grid: OnGrid, profile: Profile, wanted: list[str], thin: bool) -> Parts:
     """Parts of a region on its grid; one without features where the engine gives none."""
     whole = _box_of(on_grid.inside)
@@ -270,12 +279,11 @@ def _computed(on_grid: OnGrid, profile: Profile, wanted: list[str], thin: bool) 
 
 
 def _images(
-    on_grid: OnGrid, inside: np.ndarray, profile: Profile, wanted: Container[str], box: Box
+    on_grid: OnGrid, inside: np.ndarray, profile: Profile, wanted: list[str], box: Box
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Images of a profile, cropped to the box."""
-    if not profile.filtered:
-        if "original" in wanted:
-            yield "original", on_grid.image.array[box]
+    if not set(wanted) - {"original"}:
+        yield from ((name, on_grid.image.array[box]) for name in wanted)
         return
     settings = {**engine_settings(profile), "label": 1}
     mask = to_itk(replace(on_grid.image, array=inside))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
@@ -20,6 +21,7 @@ from radiomics_crlm.features.profiles import Profile
 from radiomics_crlm.imaging.geometry import Volume, to_itk
 
 Box = tuple[slice, ...]
+Need = Literal["surroundings", "region", "mask"]
 # Most bytes at a time for each voxel of the grid of a region, measured and rounded up: to resample and to compute the
 # original image; with filters, which hold copies of it; for each voxel of the region, in a 3-D binary pattern.
 _BYTES_PLAIN, _BYTES_FILTERED, _BYTES_PATTERN = 48, 80, 9000
@@ -65,7 +67,9 @@ class Grid:
     size: tuple[int, int, int]
 
 
-def region_on_grid(image: Volume, labels: LabelPart, label: int, box: Box, profile: Profile) -> OnGrid:
+def region_on_grid(
+    image: Volume, labels: LabelPart, label: int, box: Box, profile: Profile, need: Need = "surroundings"
+) -> OnGrid:
     """A region, and the part of the image that its features need, on the grid of a profile.
 
     Parameters
@@ -74,15 +78,18 @@ def region_on_grid(image: Volume, labels: LabelPart, label: int, box: Box, profi
         Grey levels, prepared and normalised.
     labels, label, box
         Labels, value of the region among them, and box of the region in the image.
+    need
+        Grey levels that are used: ``surroundings`` of the region, for filters; those in the ``region``; or none but the
+        ``mask``. Others may be anything.
 
     Notes
     -----
     Without resampling, filters see the whole image, as in pyradiomics. With it, they see ``profile.pad_voxels`` around
-    the region. Without filters, voxels outside the region may be anything.
+    the region.
     """
     whole = tuple(slice(0, n) for n in image.array.shape)
     if profile.resample_mm is None:
-        part = whole if profile.filtered else box
+        part = whole if need == "surroundings" else box
         return OnGrid(_part(image, part), labels.inside(label, part))
     if profile.grid == "ibsi":
         return _ibsi(image, labels.inside(label, whole), profile)
@@ -90,7 +97,9 @@ def region_on_grid(image: Volume, labels: LabelPart, label: int, box: Box, profi
     if grid is None:
         part = _padded(box, profile.pad_voxels, image.array.shape)
         return OnGrid(_part(image, part), labels.inside(label, part))
-    return _resampled(image, labels, label, grid, profile)
+    inside = _region(image, labels, label, grid)
+    array = _grey_levels(image, grid, inside, str(profile.interpolator), need)
+    return OnGrid(Volume(array, grid.spacing, grid.origin, image.direction), inside)
 
 
 def needed_bytes(image: Volume, box: Box, profile: Profile) -> int:
@@ -135,20 +144,22 @@ def new_grid(image: Volume, box: Box, spacing_mm: tuple[float, ...], pad: int) -
     return Grid((dx, dy, dz), origin, (x, y, z))
 
 
-def _resampled(image: Volume, labels: LabelPart, label: int, grid: Grid, profile: Profile) -> OnGrid:
-    """Image and region on a new grid."""
-    interpolator = str(profile.interpolator)
+def _region(image: Volume, labels: LabelPart, label: int, grid: Grid) -> np.ndarray:
+    """The region on a new grid, by the nearest voxel."""
     if same_as_itk():
-        ends = row_ends(image, grid)
-        inside = _nearest(labels, label, image.array.shape, ends, grid)
-    else:
-        whole = labels.inside(label, tuple(slice(0, n) for n in image.array.shape))
-        inside = _by_itk(replace(image, array=whole), grid, "sitkNearestNeighbor") == 1
+        return _nearest(labels, label, image.array.shape, row_ends(image, grid), grid)
+    whole = labels.inside(label, tuple(slice(0, n) for n in image.array.shape))
+    return np.asarray(_by_itk(replace(image, array=whole), grid, "sitkNearestNeighbor") == 1)
+
+
+def _grey_levels(image: Volume, grid: Grid, inside: np.ndarray, interpolator: str, need: Need) -> np.ndarray:
+    """The image on a new grid, as far as needed."""
+    if need == "mask":
+        return np.zeros(inside.shape, dtype=image.array.dtype)
     if same_as_itk() and interpolator == "sitkBSpline":
-        array = _spline_values(image.array, ends, np.ones_like(inside) if profile.filtered else inside)
-    else:
-        array = _by_itk(image, grid, interpolator)
-    return OnGrid(Volume(array, grid.spacing, grid.origin, image.direction), inside)
+        wanted = inside if need == "region" else np.ones_like(inside)
+        return _spline_values(image.array, row_ends(image, grid), wanted)
+    return _by_itk(image, grid, interpolator)
 
 
 def _nearest(labels: LabelPart, label: int, shape: tuple[int, ...], ends: np.ndarray, grid: Grid) -> np.ndarray:

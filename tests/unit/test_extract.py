@@ -271,6 +271,9 @@ def test_known_parts_are_not_computed_again(monkeypatch: pytest.MonkeyPatch) -> 
     part = {name: values for name, values in whole.parts.items() if name != "log-sigma-2-0-mm-3D_glcm"}
     assert made.features(region, part) == whole
     assert asked == [["log-sigma-2-0-mm-3D_glcm"]]
+    for name in ("shape", "original_glcm", "original_firstorder"):
+        assert made.features(region, {n: v for n, v in whole.parts.items() if n != name}) == whole
+        assert asked[-1] == [name]
     changed = {**whole.parts, "shape": {**whole.parts["shape"], "original_shape_Sphericity": 0.5}}
     assert made.features(region, changed).parts["shape"]["original_shape_Sphericity"] == 0.5
 

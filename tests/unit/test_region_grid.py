@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from radiomics_crlm.features import resampling
 from radiomics_crlm.features.profiles import Profile, load_profiles
-from radiomics_crlm.features.resampling import LabelPart, needed_bytes, new_grid, region_on_grid, same_as_itk
+from radiomics_crlm.features.resampling import LabelPart, Need, needed_bytes, new_grid, region_on_grid, same_as_itk
 from radiomics_crlm.imaging.volume import Volume, to_itk
 
 STRAIGHT = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
@@ -55,7 +55,8 @@ def by_engine(image: Volume, labels: np.ndarray, profile: Profile) -> tuple[Volu
 def ours(image: Volume, labels: np.ndarray, profile: Profile) -> resampling.OnGrid:
     box = ndimage.find_objects(labels)[0]
     start = (box[0].start, box[1].start, box[2].start)
-    return region_on_grid(image, LabelPart(np.ascontiguousarray(labels[box]), start), 1, box, profile)
+    need: Need = "surroundings" if profile.filtered else "region"
+    return region_on_grid(image, LabelPart(np.ascontiguousarray(labels[box]), start), 1, box, profile, need)
 
 
 def assert_same(image: Volume, labels: np.ndarray, profile: Profile) -> None:
