@@ -83,7 +83,7 @@ def real_tasks(data: Path, endpoints: Sequence[str], repeats: int) -> list[Task]
     return tasks
 
 
-def simulated_tasks(endpoints: Sequence[str], repeats: int) -> list[Task]:
+def simulated_tasks(endpoints: Sequence[str], repeats: int, *, outer: int = 5) -> list[Task]:
     """197 patients with seven numbers, four booleans and two categories, some cells missing."""
     rng = np.random.default_rng(SEED)
     n, numbers, sites = 197, [f"x{i}" for i in range(7)], ("left", "right", "rectum")
@@ -103,7 +103,7 @@ def simulated_tasks(endpoints: Sequence[str], repeats: int) -> list[Task]:
         ColumnSpec("site", "category", sites),
         ColumnSpec("sex", "category", ("female", "male")),
     )
-    deals = [rng.permutation(np.arange(n) % 5) for _ in range(repeats)]
+    deals = [rng.permutation(np.arange(n) % outer) for _ in range(repeats)]
     folds = pd.concat(
         [pd.DataFrame({"patient_id": X.index, "repeat": r, "fold": deal}) for r, deal in enumerate(deals)]
     )

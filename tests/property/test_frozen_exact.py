@@ -60,7 +60,7 @@ PATIENT = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(PATIENT, min_size=1, max_size=8))
 def test_bit_for_bit(pair: tuple, patients: list[dict]) -> None:
     pipeline, model = pair
@@ -79,7 +79,7 @@ def test_attributions_add_up(pair: tuple) -> None:
     np.testing.assert_allclose(values.sum(axis=1) + base, model.risk(table), atol=1e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(PATIENT, min_size=1, max_size=8))
 def test_always_a_number_and_a_probability(pair: tuple, patients: list[dict]) -> None:
     _, model = pair

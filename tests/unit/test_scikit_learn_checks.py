@@ -59,6 +59,8 @@ OPTIONAL = [ExplainableBoosting(24.0, bags=1)] if find_spec("interpret") else []
 NOT_CHECKED = {
     "TableEncoder": "reads declared columns of a table, and the checks bring matrices of any width",
     "StableFeatures": "finds the patients of a fit by the index of their table, and the checks bring matrices",
+    "ComBat": "finds the site of each patient by the index of the table, and the checks bring matrices",
+    "CalibratedLearner": "is made of what is fitted already and has no fit of its own",
     "ExplainableBoosting": "is checked in test_optional_estimator, where its package is installed",
     "MRMRSelector": "checked with its own tests",
     "StabilitySelector": "checked with its own tests",
