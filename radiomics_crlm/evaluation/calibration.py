@@ -15,7 +15,7 @@ import pandas as pd
 from radiomics_crlm.errors import InputError
 from radiomics_crlm.evaluation.incidence import Z95, aalen_johansen
 from radiomics_crlm.evaluation.outcome import Floats, Outcome, horizon_labels
-from radiomics_crlm.evaluation.resampling import Estimate, percentile_estimate
+from radiomics_crlm.evaluation.resampling import NOTHING, Estimate
 
 _PROBABILITY_FLOOR = 1e-6
 """Probabilities of exactly 0 or 1 have no logit; they are moved this far inside."""
@@ -77,56 +77,6 @@ def calibration_groups(y: Outcome, probability: npt.ArrayLike, horizon: float, *
     return pd.DataFrame(rows, columns=["group", "n", "predicted", "observed", "lower", "upper"])
 
 
-def brier_scores(y: Outcome, probability: npt.ArrayLike, horizon: float, weights: Floats) -> tuple[Estimate, Estimate]:
-    """Brier score at a horizon (lower is better) and its scaled form 1 - Brier / Brier of the overall incidence.
-
-    Parameters
-    ----------
-    y
-        n outcomes.
-    probability
-        n or n x repeats; the loss of a patient is the mean over repeats.
-    horizon
-        Months.
-    weights
-        Bootstrap weights, draws x n (``resampling.bootstrap_weights``).
-
-    References
-    ----------
-    Graf et al. 1999 (see ``outcome.horizon_labels``); Kattan and Gerds 2018, doi:10.1186/s41512-018-0029-2.
-    """
-    p = check_probability(probability, y.size)
-    label, w = horizon_labels(y, horizon)
-    loss = w * ((label[:, None] - p) ** 2).mean(axis=1)
-
-    def scaled(counts: Floats) -> Floats:
-        n = counts.sum(axis=1)
-        incidence = counts @ (w * label) / n
-        # E[w (label - c)^2] for the constant prediction c, w label^2 = w label.
-        null = incidence - 2 * incidence * incidence + incidence**2 * (counts @ w) / n
-        brier = counts @ loss / n
-        return np.asarray(1.0 - np.divide(brier, null, out=np.full(n.size, np.nan), where=null > 0))
-
-    sample = np.ones((1, y.size))
-    brier = percentile_estimate(float(loss.mean()), weights @ loss / weights.sum(axis=1))
-    return brier, percentile_estimate(float(scaled(sample)[0]), scaled(weights))
-
-
-def observed_expected(y: Outcome, probability: npt.ArrayLike, horizon: float, weights: Floats) -> Estimate:
-    """Observed incidence (Aalen-Johansen, as weighted labels) over the mean prediction of *all* patients; 1 is ideal.
-
-    Parameters as in :func:`brier_scores`.
-    """
-    p = check_probability(probability, y.size).mean(axis=1)
-    label, w = horizon_labels(y, horizon)
-
-    def ratio(counts: Floats) -> Floats:
-        expected = counts @ p
-        return np.divide(counts @ (w * label), expected, out=np.full(expected.size, np.nan), where=expected > 0)
-
-    return percentile_estimate(float(ratio(np.ones((1, y.size)))[0]), ratio(weights))
-
-
 def calibration_line(y: Outcome, probability: npt.ArrayLike, horizon: float) -> tuple[Estimate, Estimate]:
     """Calibration slope (1 is ideal, below 1 = too extreme) and intercept (0 is ideal, above 0 = risks too low).
 
@@ -134,7 +84,14 @@ def calibration_line(y: Outcome, probability: npt.ArrayLike, horizon: float) -> 
     second fit with the slope fixed at 1. Limits: sandwich variance, clustered by patient. NaN where a fit does
     not exist (separation).
 
-    Parameters as in :func:`brier_scores`.
+    Parameters
+    ----------
+    y
+        n outcomes.
+    probability
+        n or n x repeats.
+    horizon
+        Months.
     """
     p = check_probability(probability, y.size)
     label, w = horizon_labels(y, horizon)
@@ -170,4 +127,4 @@ def _clustered_logistic(
             return [
                 Estimate(float(b), float(b - Z95 * s), float(b + Z95 * s)) for b, s in zip(beta, deviation, strict=True)
             ]
-    return [Estimate(*[float("nan")] * 3) for _ in beta]
+    return [NOTHING for _ in beta]

@@ -139,3 +139,61 @@ def censoring_survival(event: npt.NDArray[Any], months: npt.NDArray[Any], at: np
     hazard = np.divide(table.censored, exposed, out=np.zeros_like(exposed), where=table.censored > 0)
     survival = np.concatenate(([1.0], np.cumprod(1.0 - hazard)))
     return survival[np.searchsorted(table.months, np.asarray(at, dtype=float), side="left")]
+
+
+def resampled_censoring_survival(y: npt.NDArray[Any], at: npt.ArrayLike, counts: Floats) -> Floats:
+    """Probability of being uncensored just before a time of each patient, estimated anew in each resample.
+
+    Parameters
+    ----------
+    y
+        n outcomes (fields ``event`` and ``months``).
+    at
+        n times, one per patient.
+    counts
+        Resamples x n: how often each resample holds each patient.
+
+    Returns
+    -------
+    Array resamples x n. With all counts 1 it is :func:`censoring_survival` at ``at``. In a resample that holds the
+    patient, it is positive for times up to the patient's own.
+    """
+    times, first, order = _by_time(y["months"])
+    leaving = np.add.reduceat(counts[:, order], first, axis=1)
+    censored = np.add.reduceat((counts * (y["event"] == 0))[:, order], first, axis=1)
+    at_risk = leaving[:, ::-1].cumsum(axis=1)[:, ::-1]
+    exposed = at_risk - leaving + censored
+    hazard = np.divide(censored, exposed, out=np.zeros_like(exposed), where=censored > 0)
+    survival = np.column_stack((np.ones(len(counts)), np.cumprod(1.0 - hazard, axis=1)))
+    return survival[:, np.searchsorted(times, np.asarray(at, dtype=float), side="left")]
+
+
+def resampled_incidence(y: npt.NDArray[Any], month: float, counts: Floats) -> Floats:
+    """Aalen-Johansen incidence of code 1 at a time in each resample (length resamples; parameters as above).
+
+    NaN where it is not determined: nobody of the resample is followed to the time, and the last to leave before it is
+    censored. An empty resample has no incidence either.
+    """
+    inside = y["months"] <= month
+    total = counts.sum(axis=1)
+    if not inside.any():
+        return np.where(total > 0, 0.0, np.nan)
+    _, first, order = _by_time(y["months"][inside])
+    held, event = counts[:, inside][:, order], y["event"][inside][order]
+    leaving, ours, rival = (
+        np.add.reduceat(held * chosen, first, axis=1) for chosen in (event >= 0, event == 1, event == 2)
+    )
+    at_risk = total[:, None] - np.column_stack((np.zeros(len(counts)), leaving[:, :-1].cumsum(axis=1)))
+    exposed = np.maximum(at_risk, 1.0)  # nobody left: nothing happens either
+    survival = np.cumprod(1.0 - (ours + rival) / exposed, axis=1)
+    before = np.column_stack((np.ones(len(counts)), survival[:, :-1]))
+    incidence = (before * ours / exposed).sum(axis=1)
+    followed = counts @ (y["months"] >= month) > 0
+    return np.where((total > 0) & (followed | (survival[:, -1] <= 0.0)), incidence, np.nan)
+
+
+def _by_time(months: npt.NDArray[Any]) -> tuple[Floats, npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Distinct times, the position of the first patient of each in the order of time, and that order."""
+    order = np.argsort(months, kind="stable")
+    times, first = np.unique(np.asarray(months, dtype=float)[order], return_index=True)
+    return times, first, order

@@ -1,22 +1,21 @@
-"""Concordance of out-of-fold risks, and bootstrap intervals over patients.
+"""A sample of patients, its bootstrap resamples, and percentile intervals.
 
-Risks of different folds come from different models on different scales, so only pairs of the same fold are compared;
-concordant and comparable weights are summed over folds and repeats before dividing. The sums are kept as two n x n
-matrices; with w the number of times each patient was drawn, every bootstrap replicate is ``w' concordant w / w'
-comparable w``. The predictions are held fixed: the interval says how much the estimate depends on who was tested, not
-how much the models would change.
+Every metric is a function of how often each patient is in the sample, so it is computed for the sample itself and all
+resamples at once: values have length 1 + draws, the first is the estimate. Censoring weights are estimated anew in
+each resample, so that each value is exactly what the metric would be in a table in which the patients are repeated.
+Predictions are held fixed: the interval says how much the estimate depends on who was tested, not how much the models
+would change.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from radiomics_crlm.errors import InputError
-from radiomics_crlm.evaluation.discrimination import agreement
-from radiomics_crlm.evaluation.outcome import Floats
+from radiomics_crlm.evaluation.incidence import resampled_censoring_survival
+from radiomics_crlm.evaluation.outcome import Floats, Outcome
 
 Ints = npt.NDArray[np.int64]
 
@@ -30,55 +29,82 @@ class Estimate:
     upper: float
 
 
+NOTHING = Estimate(float("nan"), float("nan"), float("nan"))
+
+
 @dataclass(frozen=True)
-class PairSums:
-    """Comparable and concordant weight of each ordered pair of patients, summed over folds and repeats."""
-
-    comparable: Floats
-    concordant: Floats
-
-    def estimate(self) -> float:
-        """Concordance; NaN if no pair is comparable."""
-        total = float(self.comparable.sum())
-        return float(self.concordant.sum()) / total if total > 0 else float("nan")
-
-    def replicates(self, weights: Floats) -> Floats:
-        """Concordance of each bootstrap draw (rows of ``weights``, draws x n); NaN where a draw has no
-        comparable pair."""
-        total = ((weights @ self.comparable) * weights).sum(axis=1)
-        agreed = ((weights @ self.concordant) * weights).sum(axis=1)
-        return np.divide(agreed, total, out=np.full(total.size, np.nan), where=total > 0)
-
-
-def stratified_concordance(pairs: Floats, risk: Floats, fold: Ints) -> PairSums:
-    """Pair weights of out-of-fold risks, pairs of the same fold only.
+class HorizonSample:
+    """Binary outcomes at a horizon, as :func:`outcome.horizon_labels` defines them, in a sample and its resamples.
 
     Parameters
     ----------
-    pairs
-        n x n, weight with which the row should have the higher risk than the column
-        (``discrimination.endpoint_pairs``).
-    risk
-        n x repeats, finite.
-    fold
-        n x repeats, outer test fold of each patient in each repeat.
-
-    Raises
-    ------
-    InputError
-        For shapes that differ or a risk that is not finite.
+    label
+        n labels: 1 for the event by the horizon, else 0.
+    counts
+        (1 + draws) x n: how often each resample holds each patient.
+    weights
+        (1 + draws) x n: ``counts`` times the inverse probability of being uncensored; 0 where the label is unknown.
     """
-    n = pairs.shape[0]
-    if risk.shape != fold.shape or risk.shape[:1] != (n,) or pairs.shape != (n, n):
-        raise InputError("pairs, risk and fold have different shapes", got=f"{pairs.shape}, {risk.shape}, {fold.shape}")
-    if not np.isfinite(risk).all():
-        raise InputError(f"{int((~np.isfinite(risk)).sum())} risks are not finite", where="risk")
-    comparable, concordant = np.zeros((n, n)), np.zeros((n, n))
-    for column in range(risk.shape[1]):
-        together = pairs * (fold[:, column, None] == fold[None, :, column])
-        comparable += together
-        concordant += together * agreement(risk[:, column])
-    return PairSums(comparable, concordant)
+
+    label: Floats
+    counts: Floats
+    weights: Floats
+
+    @property
+    def size(self) -> Floats:
+        """Patients in each resample, those with an unknown label too."""
+        return np.asarray(self.counts.sum(axis=1))
+
+    @property
+    def incidence(self) -> Floats:
+        """Weighted share of the label 1 in each resample: the Aalen-Johansen incidence."""
+        return np.asarray(self.weights @ self.label / self.size)
+
+
+@dataclass(frozen=True)
+class Resamples:
+    """n patients and their bootstrap resamples; the first resample is the sample itself.
+
+    Parameters
+    ----------
+    y
+        n outcomes.
+    counts
+        (1 + draws) x n; the first row is all 1.
+    """
+
+    y: Outcome
+    counts: Floats
+    _kept: dict[bytes, Floats] = field(default_factory=dict, repr=False, compare=False)
+    _labelled: dict[float, HorizonSample] = field(default_factory=dict, repr=False, compare=False)
+
+    def censoring_weights(self, at: npt.ArrayLike) -> Floats:
+        """1/G(t-) of each patient at a time t up to the patient's own, in each resample that holds the patient, else 0.
+
+        G is the Kaplan-Meier curve of censoring in the resample; at equal times events come before censoring.
+        """
+        times = np.asarray(at, dtype=float)
+        key = times.tobytes()
+        if key not in self._kept:
+            survival = resampled_censoring_survival(self.y, times, self.counts)
+            self._kept[key] = np.divide(1.0, survival, out=np.zeros_like(survival), where=self.counts > 0)
+        return self._kept[key]
+
+    def at(self, horizon: float) -> HorizonSample:
+        """The binary outcomes at a horizon in months."""
+        if horizon not in self._labelled:
+            event, months = self.y["event"], self.y["months"]
+            label = ((event == 1) & (months <= horizon)).astype(float)
+            known = (event != 0) | (months >= horizon)
+            inverse = self.censoring_weights(np.minimum(months, horizon))
+            self._labelled[horizon] = HorizonSample(label, self.counts, np.where(known, self.counts * inverse, 0.0))
+        return self._labelled[horizon]
+
+
+def resamples(y: Outcome, *, draws: int, seed: int) -> Resamples:
+    """The sample and ``draws`` bootstrap resamples of it; ``draws`` 0 gives the sample alone."""
+    itself = np.ones((1, y.size))
+    return Resamples(y, np.concatenate((itself, bootstrap_weights(y.size, draws, seed))) if draws else itself)
 
 
 def bootstrap_weights(n: int, draws: int, seed: int) -> Floats:
@@ -95,7 +121,18 @@ def percentile_estimate(value: float, replicates: Floats) -> Estimate:
     """95 % percentile interval. NaN if more than 1 % of the draws could not be evaluated: they are not ignorable
     then."""
     finite = replicates[np.isfinite(replicates)]
-    if not np.isfinite(value) or finite.size < 0.99 * replicates.size:
+    if not np.isfinite(value) or not finite.size or finite.size < 0.99 * replicates.size:
         return Estimate(value, float("nan"), float("nan"))
     lower, upper = np.quantile(finite, (0.025, 0.975))
     return Estimate(value, float(lower), float(upper))
+
+
+def estimate_of(values: Floats) -> Estimate:
+    """Estimate with percentile interval from the values of a sample and its resamples."""
+    return percentile_estimate(float(values[0]), values[1:])
+
+
+def ratio(numerator: Floats, denominator: Floats) -> Floats:
+    """Element-wise quotient; NaN where the denominator is not positive."""
+    blank = np.full(np.broadcast_shapes(np.shape(numerator), np.shape(denominator)), np.nan)
+    return np.divide(numerator, denominator, out=blank, where=np.asarray(denominator) > 0)

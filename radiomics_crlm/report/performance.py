@@ -21,8 +21,13 @@ from radiomics_crlm.report.wording import (
 
 Part = dict[str, Any]
 
-_RANKING = ("c_index", "auc", "c_index_whole", "auc_whole")
-_PROBABILITY = ("brier", "brier_scaled", "observed_expected", "calibration_slope", "calibration_intercept")
+_RANKING = (
+    "c_index", "auc", "c_index_whole", "auc_whole", "c_index_folds", "auc_folds", "c_index_uno", "c_index_competing",
+    "auc_horizon", "average_precision",
+)  # fmt: skip
+_ERRORS = ("brier", "brier_scaled", "brier_integrated", "brier_integrated_scaled", "log_loss")
+_TRUNCATED = ("c_index_uno", "c_index_competing", "brier_integrated", "brier_integrated_scaled")
+_CALIBRATION = ("observed_expected", "calibration_slope", "calibration_intercept", "ici", "e50", "e90")
 _TRAITS = {
     "c_index": "0.5 is chance, 1 perfect",
     "auc": "0.5 is chance, 1 perfect",
@@ -33,6 +38,18 @@ _TRAITS = {
     "observed_expected": "1 is ideal; below 1: risks too high",
     "calibration_slope": "1 is ideal; below 1: too extreme",
     "calibration_intercept": "0 is ideal",
+    "c_index_uno": "weighted for censoring",
+    "c_index_competing": "weighted for censoring",
+    "c_index_folds": "interval allows for refitted models",
+    "auc_folds": "interval allows for refitted models",
+    "auc_horizon": "0.5 is chance, 1 perfect",
+    "average_precision": "the incidence is chance",
+    "log_loss": "lower is better",
+    "brier_integrated": "lower is better",
+    "brier_integrated_scaled": "0 = no model, 1 perfect",
+    "ici": "mean distance of the calibration curve",
+    "e50": "median distance",
+    "e90": "90th percentile of the distance",
 }
 
 
@@ -97,7 +114,11 @@ def performance(artefacts: Artefacts, endpoint: str, shown: str | None) -> Part:
         for name in names
     ]
     present = {str(m) for m in metrics["metric"]}
-    wanted = [("Ranking of patients", (part["metric"], *_RANKING)), ("Probabilities", _PROBABILITY)]
+    wanted = [
+        ("Ranking of patients", (part["metric"], *_RANKING)),
+        ("Errors of the probabilities", _ERRORS),
+        ("Calibration of the probabilities", _CALIBRATION),
+    ]
     part["tables"] = []
     for title, choice in wanted:
         columns = [m for m in dict.fromkeys(choice) if m in present]
@@ -110,6 +131,11 @@ def _table(metrics: pd.DataFrame, heads: list[Part], columns: list[str]) -> Part
     """Rows of all models and scores that have one of these metrics."""
     at = _horizon_text(metrics.loc[metrics["metric"].isin(columns)])
     table: Part = {"at": at, "columns": [_column(m) for m in columns], "rows": []}
+    if not at:  # the columns have horizons of their own, or none
+        for column in table["columns"]:
+            own = _horizon_text(metrics.loc[metrics["metric"] == column["metric"]]).strip()
+            own = own.replace("at ", "up to ") if column["metric"] in _TRUNCATED else own
+            column["trait"] = "; ".join(text for text in (column["trait"], own) if text)
     for head in heads:
         own = metrics.loc[(metrics["model"] == head["model"]) & metrics["metric"].isin(columns)]
         if len(own):
@@ -187,6 +213,7 @@ def _differences(artefacts: Artefacts, endpoint: str) -> Part:
     rows = artefacts.of_endpoint("comparisons", endpoint)
     if rows is None:
         return {"absent": artefacts.why_absent("comparisons")}
+    rows = rows.loc[rows["metric"] == primary_metric(artefacts.endpoints[endpoint])]
     titles = artefacts.model_title
     listed = []
     for _, row in rows.iterrows():

@@ -42,9 +42,21 @@ METRIC_TITLES = {
     "observed_expected": "Observed / expected",
     "calibration_slope": "Calibration slope",
     "calibration_intercept": "Calibration intercept",
+    "c_index_uno": "C, Uno",
+    "c_index_competing": "C, competing risks",
+    "c_index_folds": "C, mean of folds",
+    "auc_folds": "AUC, mean of folds",
+    "auc_horizon": "AUC by the horizon",
+    "average_precision": "Average precision",
+    "log_loss": "Log loss",
+    "brier_integrated": "Integrated Brier",
+    "brier_integrated_scaled": "Scaled integrated Brier",
+    "ici": "ICI",
+    "e50": "E50",
+    "e90": "E90",
 }
 
-METRIC_DECIMALS = {"brier": 3, "brier_scaled": 3}
+METRIC_DECIMALS = {"brier": 3, "brier_scaled": 3, "brier_integrated": 3, "brier_integrated_scaled": 3}
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _ABSOLUTE_PATH = re.compile(

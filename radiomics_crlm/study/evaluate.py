@@ -12,7 +12,8 @@ import pandas as pd
 from radiomics_crlm.cohort.endpoints import CENSORED
 from radiomics_crlm.cohort.splits import of_tested
 from radiomics_crlm.config import EndpointConfig, ExperimentConfig, parse_config
-from radiomics_crlm.evaluation.summary import evaluate_predictions
+from radiomics_crlm.evaluation.subgroups import subgroup_levels
+from radiomics_crlm.evaluation.summary import evaluate_endpoint
 from radiomics_crlm.provenance.files import read_json
 from radiomics_crlm.provenance.tables import read_table, write_table
 from radiomics_crlm.study.prepare import Progress
@@ -32,12 +33,19 @@ def rule_scores(rules: pd.DataFrame, clinical: pd.DataFrame, experiment: Experim
 
 
 def evaluate_study(out: Path, *, progress: Progress) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Compute ``metrics`` and ``comparisons`` from the tables of a trained study and write them beside.
+    """Compute the tables of the evaluation from those of a trained study and write them beside.
+
+    Returns
+    -------
+    metrics, comparisons
+        The two tables that every reader starts from; the others are described in :mod:`evaluation.summary`.
 
     Raises
     ------
     InputError
         If a table of the study is absent or breaks its schema.
+    ConfigError
+        If the experiment names subgroups that do not fit the cohort.
     """
     run = read_json(out / "run.json", what="the record of the run")
     experiment = parse_config(ExperimentConfig, run["experiment"], where="run.json: experiment")
@@ -55,7 +63,7 @@ def evaluate_study(out: Path, *, progress: Progress) -> tuple[pd.DataFrame, pd.D
 def evaluate_tables(
     tables: Path, experiment: ExperimentConfig, definitions: Mapping[str, EndpointConfig], *, progress: Progress
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Compute ``metrics`` and ``comparisons`` from the tables of one cohort and write them beside.
+    """Compute the tables of the evaluation from those of one cohort and write them beside.
 
     Parameters
     ----------
@@ -68,6 +76,8 @@ def evaluate_tables(
     ------
     InputError
         If a table is absent or breaks its schema.
+    ConfigError
+        If the experiment names subgroups that do not fit the cohort.
     """
     predictions = read_table(tables / "predictions.parquet", "predictions")
     outcomes = read_table(tables / "outcomes.parquet", "outcomes")
@@ -76,12 +86,17 @@ def evaluate_tables(
         outcomes = of_tested(outcomes, folds, experiment.design)
     rules, clinical = (read_table(tables / f"{name}.parquet", name) for name in ("rules", "clinical"))
     scores = rule_scores(rules, clinical, experiment)
-    parts, as_models = [], []
+    levels = subgroup_levels(clinical.set_index("patient_id"), experiment.subgroups) if experiment.subgroups else None
+    parts: list[dict[str, pd.DataFrame]] = []
+    as_models = []
     for number, name in enumerate(experiment.endpoints):
         progress("evaluate", number, len(experiment.endpoints))
         endpoint = definitions[name]
+        outcome = outcomes[outcomes["endpoint"] == name]
+        judged = rule_predictions(rules, clinical, outcome, folds, experiment, endpoint, name)
+        as_models += [judged] if len(judged) else []
         parts.append(
-            evaluate_predictions(
+            evaluate_endpoint(
                 predictions,
                 outcomes,
                 folds,
@@ -91,44 +106,24 @@ def evaluate_tables(
                 seed=experiment.design.seed,
                 draws=experiment.design.bootstrap_draws,
                 rules=_oriented(scores, endpoint, outcomes, name),
+                rule_models=judged if len(judged) else None,
+                levels=levels,
+                categories=experiment.risk_categories,
+                random_folds=experiment.design.kind == "repeated_cv" and tables.parent.name != EXTERNAL,
             )
         )
-        outcome = outcomes[outcomes["endpoint"] == name]
-        judged = rule_predictions(rules, clinical, outcome, folds, experiment, endpoint, name)
-        if len(judged):
-            as_models.append(judged)
-            parts.append((_metrics_of_rules(judged, outcomes, folds, experiment, endpoint, name), parts[-1][1].head(0)))
     if as_models:
         write_table(pd.concat(as_models, ignore_index=True), tables / "rule_predictions.parquet", "rule_predictions")
     progress("evaluate", len(experiment.endpoints), len(experiment.endpoints))
-    metrics = pd.concat([m for m, _ in parts], ignore_index=True)
-    comparisons = pd.concat([c for _, c in parts], ignore_index=True)
-    return (
-        write_table(metrics, tables / "metrics.parquet", "metrics"),
-        write_table(comparisons, tables / "comparisons.parquet", "comparisons"),
-    )
+    written = {name: _write(parts, name, tables) for name in parts[0]}
+    return written["metrics"], written["comparisons"]
 
 
-def _metrics_of_rules(
-    judged: pd.DataFrame,
-    outcomes: pd.DataFrame,
-    folds: pd.DataFrame,
-    experiment: ExperimentConfig,
-    endpoint: EndpointConfig,
-    name: str,
-) -> pd.DataFrame:
-    """Metrics of rules that stand as models; their paired differences are those of the plain scores."""
-    metrics, _ = evaluate_predictions(
-        judged,
-        outcomes,
-        folds,
-        endpoint=name,
-        horizon=endpoint.horizon_months,
-        kind=endpoint.kind,
-        seed=experiment.design.seed,
-        draws=experiment.design.bootstrap_draws,
-    )
-    return metrics
+def _write(parts: list[dict[str, pd.DataFrame]], name: str, tables: Path) -> pd.DataFrame:
+    """Write the rows of all endpoints as one table."""
+    filled = [part[name] for part in parts if len(part[name])]
+    table = pd.concat(filled, ignore_index=True) if filled else parts[0][name]
+    return write_table(table, tables / f"{name}.parquet", name)
 
 
 def _oriented(scores: pd.DataFrame, endpoint: EndpointConfig, outcomes: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -8,10 +8,11 @@ from lifelines import AalenJohansenFitter, KaplanMeierFitter, NelsonAalenFitter
 from lifelines.utils import concordance_index
 from sklearn.metrics import roc_auc_score
 
-from radiomics_crlm.evaluation.discrimination import auc, endpoint_pairs, harrell_c
+from radiomics_crlm.evaluation.discrimination import auc, harrell_c
 from radiomics_crlm.evaluation.incidence import aalen_johansen, kaplan_meier, nelson_aalen
 from radiomics_crlm.evaluation.outcome import Outcome, horizon_labels, make_outcome
-from radiomics_crlm.evaluation.resampling import stratified_concordance
+from radiomics_crlm.evaluation.ranking import auc_at, harrell, whole_sample, within_folds
+from radiomics_crlm.evaluation.resampling import resamples
 
 SEEDS = range(200)
 TOLERANCE = 1e-8
@@ -72,8 +73,8 @@ def test_within_fold_c_equals_the_loop() -> None:
     for seed in SEEDS:
         y, risk = _draw(seed, competing=True, ties=True)
         fold = np.arange(y.size) % 2
-        sums = stratified_concordance(endpoint_pairs(y, "time_to_event", None), risk[:, None], fold[:, None])
-        assert sums.estimate() == pytest.approx(_loop_c(y, risk, fold), abs=TOLERANCE, nan_ok=True)
+        found = within_folds(harrell(y), risk[:, None], fold[:, None], resamples(y, draws=0, seed=0))[0]
+        assert found == pytest.approx(_loop_c(y, risk, fold), abs=TOLERANCE, nan_ok=True)
 
 
 def test_weighted_auc_equals_scikit_learn() -> None:
@@ -94,9 +95,8 @@ def test_auc_at_a_horizon_equals_scikit_learn_with_censoring_weights() -> None:
         known = weight > 0
         if np.unique(label[known]).size < 2:
             continue
-        sums = stratified_concordance(endpoint_pairs(y, "binary", 4.0), risk[:, None], np.zeros((y.size, 1), dtype=int))
         expected = roc_auc_score(label[known], risk[known], sample_weight=weight[known])
-        assert sums.estimate() == pytest.approx(expected, abs=TOLERANCE)
+        assert whole_sample(auc_at(y, 4.0), y, risk) == pytest.approx(expected, abs=TOLERANCE)
 
 
 def test_kaplan_meier_and_nelson_aalen_equal_lifelines() -> None:

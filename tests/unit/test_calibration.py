@@ -1,18 +1,13 @@
-"""Calibration and Brier score: analytic answers, known distortions, refusals."""
+"""Calibration: known distortions, refusals."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import brier_score_loss
 
 from radiomics_crlm.errors import InputError
-from radiomics_crlm.evaluation.calibration import brier_scores, calibration_groups, calibration_line, observed_expected
-from radiomics_crlm.evaluation.incidence import aalen_johansen
+from radiomics_crlm.evaluation.calibration import calibration_groups, calibration_line
 from radiomics_crlm.evaluation.outcome import Outcome, make_outcome
-from radiomics_crlm.evaluation.resampling import bootstrap_weights
-
-ONCE = np.ones((1, 1))
 
 
 def _binary(n: int, seed: int) -> tuple[Outcome, np.ndarray, np.ndarray]:
@@ -29,41 +24,14 @@ def _censored(n: int, seed: int) -> Outcome:
     return make_outcome(generator.integers(0, 3, n), generator.exponential(15, n).round())
 
 
-def test_brier_equals_scikit_learn_without_censoring() -> None:
-    y, p, _ = _binary(200, 0)
-    brier, scaled = brier_scores(y, p, 12, bootstrap_weights(200, 200, 0))
-    assert brier.value == pytest.approx(brier_score_loss(y["event"], p), abs=1e-12)
-    mean = y["event"].mean()
-    assert scaled.value == pytest.approx(1 - brier.value / (mean * (1 - mean)), abs=1e-12)
-    assert brier.lower < brier.value < brier.upper
-
-
-def test_constant_prediction_of_the_incidence_scores_zero_when_scaled() -> None:
-    y = _censored(150, 1)
-    incidence = aalen_johansen(y["event"], y["months"]).at([12])[0]
-    _, scaled = brier_scores(y, np.full(150, incidence), 12, bootstrap_weights(150, 100, 0))
-    assert scaled.value == pytest.approx(0.0, abs=1e-12)
-
-
-def test_observed_is_aalen_johansen_and_expected_counts_everybody() -> None:
-    """Patients censored early stay in the expected mean."""
-    y = _censored(150, 2)
-    p = np.random.default_rng(2).random((150, 3))
-    ratio = observed_expected(y, p, 12, bootstrap_weights(150, 100, 0))
-    assert ratio.value == pytest.approx(aalen_johansen(y["event"], y["months"]).at([12])[0] / p.mean(), abs=1e-12)
-
-
 def test_repeats_of_the_same_prediction_change_nothing() -> None:
     y = _censored(120, 3)
     p = np.clip(np.random.default_rng(3).random(120), 0.01, 0.99)
-    tripled = np.repeat(p[:, None], 3, axis=1)
-    weights = bootstrap_weights(120, 100, 0)
-    for function in (brier_scores, lambda *a: (observed_expected(*a),), lambda *a: calibration_line(*a[:3])):
-        once, thrice = function(y, p, 12, weights), function(y, tripled, 12, weights)
-        for first, second in zip(once, thrice, strict=True):
-            np.testing.assert_allclose(
-                [first.value, first.lower, first.upper], [second.value, second.lower, second.upper], atol=1e-8
-            )
+    once, thrice = calibration_line(y, p, 12), calibration_line(y, np.repeat(p[:, None], 3, axis=1), 12)
+    for first, second in zip(once, thrice, strict=True):
+        np.testing.assert_allclose(
+            [first.value, first.lower, first.upper], [second.value, second.lower, second.upper], atol=1e-8
+        )
 
 
 @pytest.mark.parametrize("slope", [0.5, 1.0, 1.5])

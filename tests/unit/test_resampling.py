@@ -1,48 +1,81 @@
-"""Within-fold concordance and bootstrap intervals."""
+"""Bootstrap resamples and percentile intervals."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from radiomics_crlm.errors import InputError
-from radiomics_crlm.evaluation.discrimination import harrell_c, survival_pairs
-from radiomics_crlm.evaluation.outcome import make_outcome
-from radiomics_crlm.evaluation.resampling import bootstrap_weights, percentile_estimate, stratified_concordance
+from radiomics_crlm.evaluation.incidence import aalen_johansen, censoring_survival, resampled_incidence
+from radiomics_crlm.evaluation.outcome import Outcome, horizon_labels, make_outcome
+from radiomics_crlm.evaluation.resampling import (
+    Resamples,
+    bootstrap_weights,
+    estimate_of,
+    percentile_estimate,
+    resamples,
+)
 
 
-def _data(n: int, seed: int, repeats: int = 1) -> tuple:
+def _outcome(n: int, seed: int) -> Outcome:
     generator = np.random.default_rng(seed)
-    y = make_outcome(generator.integers(0, 3, n), generator.exponential(20, n).round())
-    fold = np.stack([generator.permutation(np.arange(n) % 3) for _ in range(repeats)], axis=1)
-    return y, generator.normal(size=(n, repeats)).round(1), fold
+    return make_outcome(generator.integers(0, 3, n), generator.exponential(20, n).round())
 
 
-def test_scores_of_different_folds_are_never_compared() -> None:
-    """Shifting one fold's risks changes nothing; pooled concordance would change."""
-    y, risk, fold = _data(60, 1, 2)
-    shifted = risk + 100.0 * fold
-    before = stratified_concordance(survival_pairs(y), risk, fold).estimate()
-    assert stratified_concordance(survival_pairs(y), shifted, fold).estimate() == before
-    assert harrell_c(y, shifted[:, 0]) != harrell_c(y, risk[:, 0])
-
-
-def test_one_fold_is_the_ordinary_index() -> None:
-    y, risk, _ = _data(60, 2)
-    sums = stratified_concordance(survival_pairs(y), risk, np.zeros((60, 1), dtype=int))
-    assert sums.estimate() == pytest.approx(harrell_c(y, risk[:, 0]), abs=1e-12)
+def literal(y: Outcome, counts: np.ndarray) -> np.ndarray:
+    """Rows of the table in which patients are repeated as often as drawn."""
+    return np.repeat(np.arange(y.size), counts.astype(int))
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_replicates_equal_a_literal_resample(seed: int) -> None:
-    """Each replicate is the statistic of the table in which patients are repeated as often as drawn."""
-    y, risk, fold = _data(30, seed, 3)
-    sums = stratified_concordance(survival_pairs(y), risk, fold)
-    weights = bootstrap_weights(30, 5, seed)
-    for weight, replicate in zip(weights, sums.replicates(weights), strict=True):
-        rows = np.repeat(np.arange(30), weight.astype(int))
-        again = stratified_concordance(survival_pairs(y[rows]), risk[rows], fold[rows]).estimate()
-        assert replicate == pytest.approx(again, abs=1e-12)
+def test_weights_equal_those_of_a_literal_resample(seed: int) -> None:
+    y = _outcome(30, seed)
+    sample = resamples(y, draws=5, seed=seed)
+    at = sample.at(12.0)
+    for counts, weights in zip(sample.counts, at.weights, strict=True):
+        rows = literal(y, counts)
+        label, expected = horizon_labels(y[rows], 12.0)
+        np.testing.assert_allclose(weights[rows] / counts[rows], expected, atol=1e-12)
+        np.testing.assert_array_equal(at.label[rows], label)
+    for counts, weights in zip(sample.counts, sample.censoring_weights(y["months"]), strict=True):
+        rows = literal(y, counts)
+        again = y[rows]
+        np.testing.assert_allclose(
+            weights[rows], 1 / censoring_survival(again["event"], again["months"], again["months"]), rtol=1e-12
+        )
+        assert (weights[counts == 0] == 0).all()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_incidence_equals_that_of_a_literal_resample(seed: int) -> None:
+    y = _outcome(30, seed)
+    sample = resamples(y, draws=5, seed=seed)
+    for month in (0.0, 7.0, 12.5, 25.0):
+        for counts, value in zip(sample.counts, resampled_incidence(y, month, sample.counts), strict=True):
+            again = y[literal(y, counts)]
+            if (again["months"] >= month).any():
+                expected = aalen_johansen(again["event"], again["months"]).at([month])[0]
+                assert value == pytest.approx(expected, abs=1e-12)
+
+
+def test_incidence_is_not_guessed() -> None:
+    """Beyond the end of follow-up it is known only if nobody is left."""
+    counts = np.array([[1.0, 1.0, 1.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    y = make_outcome([1, 2, 0], [3, 5, 9])
+    np.testing.assert_allclose(resampled_incidence(y, 12.0, counts), [np.nan, 0.5, np.nan])
+    np.testing.assert_allclose(resampled_incidence(y, 9.0, counts), [1 / 3, 0.5, np.nan])
+    np.testing.assert_allclose(resampled_incidence(y, 1.0, counts), [0.0, 0.0, np.nan])
+
+
+def test_incidence_is_the_weighted_mean_label() -> None:
+    sample = resamples(_outcome(60, 3), draws=20, seed=1)
+    np.testing.assert_allclose(sample.at(12.0).incidence, resampled_incidence(sample.y, 12.0, sample.counts))
+
+
+def test_the_first_row_is_the_sample() -> None:
+    sample = resamples(_outcome(10, 0), draws=3, seed=1)
+    assert sample.counts.shape == (4, 10)
+    assert (sample.counts[0] == 1).all()
+    assert resamples(_outcome(10, 0), draws=0, seed=1).counts.shape == (1, 10)
 
 
 def test_bootstrap_is_seeded() -> None:
@@ -57,39 +90,10 @@ def test_interval_is_withheld_when_draws_fail() -> None:
     assert np.isfinite(percentile_estimate(0.5, few).lower)
     assert np.isnan(percentile_estimate(0.5, many).lower)
     assert np.isnan(percentile_estimate(float("nan"), replicates).upper)
+    assert np.isnan(estimate_of(np.array([0.5])).lower)
 
 
-def test_no_comparable_pair() -> None:
-    y = make_outcome([0, 0], [1, 2])
-    sums = stratified_concordance(survival_pairs(y), np.ones((2, 1)), np.zeros((2, 1), dtype=int))
-    assert np.isnan(sums.estimate())
-    assert np.isnan(sums.replicates(bootstrap_weights(2, 3, 0))).all()
-
-
-def test_refusals() -> None:
-    y, risk, fold = _data(10, 0)
-    with pytest.raises(InputError, match="different shapes"):
-        stratified_concordance(survival_pairs(y), risk[:5], fold[:5])
-    risk[0] = np.nan
-    with pytest.raises(InputError, match="1 risks are not finite"):
-        stratified_concordance(survival_pairs(y), risk, fold)
-
-
-@pytest.mark.slow
-def test_interval_covers_the_truth() -> None:
-    """Nominal 95 % for a fixed risk: the true C is found by a very large sample."""
-    generator = np.random.default_rng(0)
-
-    def sample(n: int) -> tuple:
-        risk = generator.normal(size=n)
-        event, censored = generator.exponential(np.exp(-0.7 * risk)), generator.exponential(2.0, n)
-        return make_outcome(event < censored, np.minimum(event, censored)), risk
-
-    truth = harrell_c(*sample(6000))
-    hits = 0
-    for seed in range(400):
-        y, risk = sample(120)
-        sums = stratified_concordance(survival_pairs(y), risk[:, None], np.zeros((120, 1), dtype=int))
-        interval = percentile_estimate(sums.estimate(), sums.replicates(bootstrap_weights(120, 500, seed)))
-        hits += interval.lower <= truth <= interval.upper
-    assert 0.915 <= hits / 400 <= 0.98
+def test_weights_are_computed_once() -> None:
+    sample = Resamples(_outcome(10, 0), np.ones((1, 10)))
+    first = sample.censoring_weights(np.full(10, 3.0))
+    assert sample.censoring_weights(np.full(10, 3.0)) is first

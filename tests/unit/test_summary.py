@@ -42,18 +42,26 @@ def test_tables_obey_their_schemas(kind: str, horizon: float | None) -> None:
     check_table(metrics, "metrics")
     check_table(comparisons, "comparisons")
     first = "auc" if kind == "binary" else "c_index"
-    calibration = ["brier", "brier_scaled", "observed_expected", "calibration_slope", "calibration_intercept"]
+    ranks = ["average_precision"] if kind == "binary" else ["c_index_uno", "c_index_competing"]
+    at = [] if kind == "binary" else ["auc_horizon"]
+    probabilities = ["brier", "brier_scaled", "log_loss", "observed_expected", "calibration_slope"]
+    probabilities += ["calibration_intercept", "ici", "e50", "e90"]
     assert metrics.groupby("model")["metric"].apply(list).to_dict() == {
-        "a": [first, *calibration],
-        "b": [first, *calibration],
-        "fong": [first, f"{first}_whole"],
-        "partial": [first, f"{first}_whole"],
+        "a": [first, *ranks, f"{first}_folds", *at, *probabilities],
+        "b": [first, *ranks, f"{first}_folds", *at, *probabilities],
+        "fong": [first, f"{first}_whole", *ranks, *at],
+        "partial": [first, f"{first}_whole", *ranks, *at],
     }
     horizons = metrics.set_index(["model", "metric"])["horizon_months"]
     assert np.isnan(horizons["a", first]) == (kind == "time_to_event")
     assert horizons["a", "brier"] == 24.0
-    pairs = list(zip(comparisons["model"], comparisons["reference"], strict=True))
-    assert pairs == [("b", "a"), ("a", "fong"), ("b", "fong"), ("a", "partial"), ("b", "partial")]
+    ranked = comparisons[comparisons["metric"] == first]
+    pairs = list(zip(ranked["model"], ranked["reference"], strict=True))
+    models = [("b", "a"), ("a", "fong"), ("b", "fong"), ("a", "partial"), ("b", "partial")]
+    assert pairs == [*models, ("partial", "fong")]
+    folds = comparisons[comparisons["metric"] == f"{first}_folds"]
+    assert list(zip(folds["model"], folds["reference"], strict=True)) == models
+    assert comparisons.loc[comparisons["metric"] == "brier", "model"].tolist() == ["b"]
 
 
 def test_rule_on_all_pairs_is_the_ordinary_index() -> None:
@@ -70,7 +78,8 @@ def test_rule_counts_the_patients_it_assesses() -> None:
     row = metrics.set_index(["model", "metric"]).loc[("partial", "c_index_whole")]
     assert (row["n"], row["events"]) == (known.sum(), (Y["event"][known] == 1).sum())
     assert row["estimate"] == pytest.approx(harrell_c(Y[known], RULES["partial"][known]))
-    assert comparisons.set_index("reference").loc["partial", "n"] == known.sum()
+    ours = comparisons[(comparisons["model"] == "a") & (comparisons["metric"] == "c_index")]
+    assert ours.set_index("reference").loc["partial", "n"] == known.sum()
 
 
 def test_comparison_is_that_of_compare() -> None:
@@ -80,10 +89,12 @@ def test_comparison_is_that_of_compare() -> None:
     partial = np.repeat(RULES["partial"].to_numpy()[:, None], 2, axis=1)
     model = np.repeat(X["x1"].to_numpy()[:, None], 2, axis=1)
     expected = compare(Y, model, partial, fold, kind="time_to_event", horizon=None, seed=1, draws=200)
-    row = comparisons[(comparisons["model"] == "b") & (comparisons["reference"] == "partial")].iloc[0]
+    chosen = (comparisons["model"] == "b") & (comparisons["reference"] == "partial")
+    row = comparisons[chosen & (comparisons["metric"] == "c_index")].iloc[0]
     assert row["difference"] == pytest.approx(expected.difference.value)
     assert row["lower"] == pytest.approx(expected.difference.lower)
     assert row["p_value"] == expected.p_value
+    assert row["p_permutation"] == expected.p_permutation
 
 
 def test_good_beats_noise() -> None:
@@ -120,7 +131,7 @@ def test_rule_that_assesses_nobody_is_not_computable() -> None:
     rows = metrics[metrics["model"] == "fong"]
     assert (rows["method"] == "not_computable").all()
     assert (rows["n"] == 0).all()
-    assert comparisons.set_index("reference").loc["fong", "method"] == "not_computable"
+    assert (comparisons.loc[comparisons["reference"] == "fong", "method"] == "not_computable").all()
 
 
 @pytest.mark.parametrize(
