@@ -71,7 +71,7 @@ def nadeau_bengio(found: FoldScores, *, lowest: float, highest: float, null: flo
 
     >>> estimate, p = nadeau_bengio(FoldScores(np.array([[0.6, 0.7, 0.5, 0.6]]), 1 / 3), lowest=0, highest=1, null=0.5)
     >>> [round(number, 3) for number in (estimate.value, estimate.lower, estimate.upper, p)]
-    [0.6, 0.402, 0.798, 0.206]
+    [0.6, 0.402, 0.798, 0.207]
     """
     scores = found.scores[np.isfinite(found.scores)]
     if scores.size < 2 or not np.isfinite(found.test_ratio):
