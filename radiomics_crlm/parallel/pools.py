@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Protocol
 
-from joblib.externals.loky import ProcessPoolExecutor
+from joblib.executor import get_memmapping_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from radiomics_crlm.errors import ConfigError, CrlmError
@@ -94,24 +94,17 @@ class Pool(Protocol):
 
 
 class Processes:
-    """Processes of this machine. Not more tasks are handed over than there are processes, so that those in doubt after
-    a death are few.
-
-    They are not those that joblib keeps for its own use: its executor is of a class of its own, and whoever of the two
-    came second would get the executor of the other.
-    """
+    """Processes of this machine, kept a while for the next run: starting one takes seconds. Not more tasks are handed
+    over than there are processes, so that those in doubt after a death are few."""
 
     def __init__(self, width: int) -> None:
         self.width = width
-        self._executor = self._started()
 
     def submit(self, function: Callable[..., Any], *arguments: object) -> Any:
         try:
-            return self._executor.submit(function, *arguments)
-        except TerminatedWorkerError:  # a worker died, and its executor is of no more use
-            self._executor.shutdown(wait=True, kill_workers=True)
-            self._executor = self._started()
-            return self._executor.submit(function, *arguments)
+            return self._executor().submit(function, *arguments)
+        except TerminatedWorkerError:  # an idle worker died just now
+            return self._executor().submit(function, *arguments)
 
     def wait(self, handles: Iterable[Any]) -> Iterable[Any]:
         return concurrent.futures.wait(handles, return_when=concurrent.futures.FIRST_COMPLETED).done
@@ -123,10 +116,13 @@ class Processes:
             raise WorkerDiedError from None
 
     def close(self, *, finished: bool) -> None:
-        self._executor.shutdown(wait=True, kill_workers=not finished)
+        if not finished:
+            self._executor().shutdown(wait=True, kill_workers=True)
 
-    def _started(self) -> Any:
-        return ProcessPoolExecutor(max_workers=self.width, timeout=_IDLE_S, env=dict(_ONE_THREAD))
+    def _executor(self) -> Any:
+        # Of joblib's own class, because joblib.Parallel takes over the executor that it finds. Nothing is put into
+        # shared memory, where it would stay until the program ends.
+        return get_memmapping_executor(self.width, timeout=_IDLE_S, env=dict(_ONE_THREAD), max_nbytes=None)
 
 
 class Cluster:

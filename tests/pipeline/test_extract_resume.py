@@ -58,13 +58,14 @@ def entries(out: Path) -> int:
 
 def start(cohort: Path, out: Path, *more: str) -> subprocess.Popen[bytes]:
     """Start a command in a group of processes of its own."""
-    return subprocess.Popen(
-        [*COMMAND, str(cohort), "--out", str(out), *more],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
-    )
+    with out.with_name(f"{out.name}.log").open("ab") as log:
+        return subprocess.Popen(
+            [*COMMAND, str(cohort), "--out", str(out), *more],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        )
 
 
 def killed(process: subprocess.Popen[bytes], out: Path, after: int, delay: float) -> bool:
@@ -73,7 +74,7 @@ def killed(process: subprocess.Popen[bytes], out: Path, after: int, delay: float
         time.sleep(0.01)
     time.sleep(delay)
     if process.poll() is not None:
-        assert process.returncode in DONE
+        assert process.returncode in DONE, out.with_name(f"{out.name}.log").read_text()
         return False
     os.killpg(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
