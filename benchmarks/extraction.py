@@ -1,7 +1,7 @@
 """Extraction against plain pyradiomics, both from files to feature values, same settings, same run.
 
 Plain: pyradiomics as its documentation shows, one ``execute(image, mask, label)`` per region, diagnostics on.
-Ours: `extract_cohort` on a manifest of the same files, with one process and with two, without the cache. Besides the
+Ours: `extract_cohort` on a manifest of the same uncompressed files, with one process and two, without the cache. Besides the
 features it measures lesions, organs and image quality, which is timed with it.
 
     python benchmarks/extraction.py [--cases crlm,phantom,...] [--repeats 5] [--data FOLDER] [--pictologics PYTHON]
@@ -71,7 +71,7 @@ def crlm(data: Path, folder: Path) -> Case:
     source = data / "tcia_crlm_ct"
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(next((source / "dicom").iterdir()))))
-    image, mask = folder / "image.nii.gz", folder / "mask.nii.gz"
+    image, mask = folder / "image.nii", folder / "mask.nii"
     scan = reader.Execute()
     sitk.WriteImage(scan, image)
     marked = sitk.ReadImage(next((source / "derived").glob("*lesion_cross_sections.nii.gz")))
@@ -104,13 +104,13 @@ def phantom(_: Path, folder: Path) -> Case:
         lesion = ellipsoid(centre, (4 + 0.9 * k, 5 + 0.8 * k, 4.5 + 0.85 * k)) & liver
         labels[lesion] = k
         values[lesion] -= 45
-    image, mask, organs = folder / "image.nii.gz", folder / "mask.nii.gz", folder / "organs.nii.gz"
+    image, mask, organs = folder / "image.nii", folder / "mask.nii", folder / "organs.nii"
     whole = np.where(liver, 1, 0) + np.where(labels == 21, 2, 0)  # bit 1: liver with lesions, bit 2: remnant without
     for path, array in ((image, np.rint(values).astype(np.int16)), (mask, labels), (organs, whole.astype(np.uint8))):
         one = sitk.GetImageFromArray(array)
         one.SetSpacing(spacing)
         sitk.WriteImage(one, path)
-    liver_mask, remnant_mask = folder / "liver.nii.gz", folder / "remnant.nii.gz"
+    liver_mask, remnant_mask = folder / "liver.nii", folder / "remnant.nii"
     stored = sitk.ReadImage(organs)
     sitk.WriteImage(stored > 0, liver_mask)
     sitk.WriteImage(stored == 3, remnant_mask)
@@ -123,7 +123,7 @@ def phantom(_: Path, folder: Path) -> Case:
 def small(data: Path, folder: Path) -> Case:
     """One lesion of the phantom in its large CT."""
     whole = phantom(data, folder)
-    one = folder / "one.nii.gz"
+    one = folder / "one.nii"
     sitk.WriteImage(sitk.Cast(sitk.ReadImage(whole.mask) == 8, sitk.sitkUInt8), one)
     return Case("one lesion in a CT of 512x512x200", whole.image, one, "lesion=*", lesions(one, 1), FULL)
 
@@ -131,7 +131,7 @@ def small(data: Path, folder: Path) -> Case:
 def ibsi(data: Path, folder: Path) -> Case:
     """The CT phantom of IBSI 1, about 360,000 voxels at 1 mm."""
     source = data / "ibsi1" / "ibsi_1_ct_radiomics_phantom" / "nifti"
-    image, mask = folder / "image.nii.gz", folder / "mask.nii.gz"
+    image, mask = folder / "image.nii", folder / "mask.nii"
     scan, marked = sitk.ReadImage(source / "image" / "phantom.nii.gz"), sitk.ReadImage(source / "mask" / "mask.nii.gz")
     sitk.WriteImage(sitk.Cast(scan, sitk.sitkInt16), image)
     sitk.WriteImage(sitk.Cast(marked > 0, sitk.sitkUInt8), mask)
@@ -141,7 +141,7 @@ def ibsi(data: Path, folder: Path) -> Case:
 def liver(data: Path, folder: Path, profile: Profile, title: str) -> Case:
     """The liver of the CT example of TotalSegmentator, 3 mm resampled to 1 mm: about a million voxels."""
     source = data / "totalsegmentator_examples"
-    image, mask = folder / "image.nii.gz", folder / "mask.nii.gz"
+    image, mask = folder / "image.nii", folder / "mask.nii"
     sitk.WriteImage(sitk.ReadImage(source / "example_ct_sm.nii.gz"), image)
     sitk.WriteImage(sitk.Cast(sitk.ReadImage(source / "example_seg.nii.gz") == 5, sitk.sitkUInt8), mask)
     return Case(title, image, mask, "lesion=*", lesions(mask, 1), profile)
@@ -161,7 +161,7 @@ def liver_full(data: Path, folder: Path) -> Case:
 def mr(data: Path, folder: Path) -> Case:
     """The liver of the MR example of TotalSegmentator, normalised."""
     source = data / "totalsegmentator_examples"
-    image, mask = folder / "image.nii.gz", folder / "mask.nii.gz"
+    image, mask = folder / "image.nii", folder / "mask.nii"
     sitk.WriteImage(sitk.ReadImage(source / "example_mr_sm.nii.gz"), image)
     sitk.WriteImage(sitk.Cast(sitk.ReadImage(source / "example_seg_mr.nii.gz") == 5, sitk.sitkUInt8), mask)
     profile = with_regions(SHIPPED["mr-t1-hbp"], "lesion", wavelet="coif1", log_sigma_mm=(1, 2, 3))

@@ -18,9 +18,9 @@ from radiomics_crlm.features.extract import PreparedScan
 from radiomics_crlm.features.fingerprint import Fingerprint, changed, code_version, fingerprint
 from radiomics_crlm.features.parts import Region, RegionFeatures, part_names
 from radiomics_crlm.features.profiles import Profile
-from radiomics_crlm.imaging.measurements import bounding_box, measure_scan, measured_row
+from radiomics_crlm.imaging.measurements import measure_scan, measured_row
 from radiomics_crlm.imaging.quality import check_loaded
-from radiomics_crlm.imaging.regions import measure_lesions
+from radiomics_crlm.imaging.regions import bounding_box, measure_lesions
 from radiomics_crlm.imaging.scan import LoadedScan, ScanFiles, load_scan
 from radiomics_crlm.parallel import peak_memory
 

@@ -13,7 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from radiomics_crlm.imaging.geometry import Volume, from_itk, to_itk
-from radiomics_crlm.imaging.measurements import bounding_box
+from radiomics_crlm.imaging.regions import bounding_box
 
 # A lesion is the same if this share of the smaller of the two lies in the other. Alignment of livers leaves a few mm.
 MIN_OVERLAP = 0.25

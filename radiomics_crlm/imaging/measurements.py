@@ -11,7 +11,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from radiomics_crlm.imaging.geometry import Volume
-from radiomics_crlm.imaging.regions import measure_lesions
+from radiomics_crlm.imaging.regions import bounding_box, measure_lesions
 from radiomics_crlm.imaging.rings import Ring, all_lesions, core_and_rim, peritumoural_ring, planned_remnant
 
 RING_MM = 10.0
@@ -210,17 +210,6 @@ def _gap(one: _Surface | None, other: _Surface | None) -> float | None:
     if many.voxels.query(few.voxels.data, p=np.inf, distance_upper_bound=1.5)[0].min() <= 1:
         return 0.0
     return float(many.faces.query(few.faces.data)[0].min())
-
-
-def bounding_box(region: np.ndarray) -> tuple[slice, slice, slice] | None:
-    """Smallest box that holds a region, or None if it is empty."""
-    ends = []
-    for axis in range(3):
-        hit = np.flatnonzero(region.any(axis=tuple(k for k in range(3) if k != axis)))
-        if not len(hit):
-            return None
-        ends.append(slice(int(hit[0]), int(hit[-1]) + 1))
-    return ends[0], ends[1], ends[2]
 
 
 def measured_row(measured: ScanMeasurement) -> dict[str, object]:

@@ -92,9 +92,21 @@ def as_label_mask(mask: Volume, *, case: str, may_be_empty: bool = False) -> Vol
     return replace(mask, array=labels)
 
 
+def bounding_box(region: np.ndarray) -> tuple[slice, slice, slice] | None:
+    """Smallest box that holds the voxels of a region (those that are not 0), or None if it is empty."""
+    ends = []
+    for axis in range(3):
+        hit = np.flatnonzero(region.any(axis=tuple(k for k in range(3) if k != axis)))
+        if not len(hit):
+            return None
+        ends.append(slice(int(hit[0]), int(hit[-1]) + 1))
+    return ends[0], ends[1], ends[2]
+
+
 def labels_of(mask: Volume, wanted: tuple[int, ...] | None) -> tuple[list[int], list[int]]:
     """Labels of a role that the mask holds, and those that it lacks."""
-    present = {int(n) for n in np.unique(mask.array) if n > 0}
+    box = bounding_box(mask.array)
+    present = set() if box is None else {int(n) for n in np.unique(mask.array[box]) if n > 0}
     if wanted is None:
         return sorted(present), []
     return [n for n in wanted if n in present], [n for n in wanted if n not in present]
@@ -102,7 +114,11 @@ def labels_of(mask: Volume, wanted: tuple[int, ...] | None) -> tuple[list[int], 
 
 def keep_labels(mask: Volume, labels: Iterable[int]) -> Volume:
     """The mask with every other label set to 0."""
-    return replace(mask, array=np.where(np.isin(mask.array, list(labels)), mask.array, 0))
+    kept, box = np.zeros_like(mask.array), bounding_box(mask.array)
+    if box is not None:
+        part = mask.array[box]
+        kept[box] = np.where(np.isin(part, list(labels)), part, 0)
+    return replace(mask, array=kept)
 
 
 def measure_lesions(mask: Volume, labels: Iterable[int] | None = None) -> pd.DataFrame:

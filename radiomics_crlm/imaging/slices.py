@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from radiomics_crlm.imaging.geometry import Volume
-from radiomics_crlm.imaging.measurements import bounding_box
+from radiomics_crlm.imaging.regions import bounding_box
 from radiomics_crlm.imaging.scan import LoadedScan
 
 _MARGIN_MM = 12.0
