@@ -1,8 +1,8 @@
 """Extraction against plain pyradiomics, both from files to feature values, same settings, same run.
 
 Plain: pyradiomics as its documentation shows, one ``execute(image, mask, label)`` per region, diagnostics on.
-Ours: `extract_cohort` on a manifest of the same uncompressed files, with one process and two, without the cache. Besides the
-features it measures lesions, organs and image quality, which is timed with it.
+Ours: `extract_cohort` on a manifest of the same (uncompressed) files, with one process and two, without the cache.
+Besides the features it measures lesions, organs and image quality, which is timed with it.
 
     python benchmarks/extraction.py [--cases crlm,phantom,...] [--repeats 5] [--data FOLDER] [--pictologics PYTHON]
 
