@@ -24,7 +24,6 @@ from radiomics_crlm.config import (
     parse_config,
 )
 from radiomics_crlm.errors import ConfigError, InputError
-from radiomics_crlm.features.aggregate import aggregate_patients
 from radiomics_crlm.features.batch import ExtractionResult, extract_cohort
 from radiomics_crlm.features.profiles import Profile, load_profiles
 from radiomics_crlm.modelling.design import availability, choose_scans, scan_selection
@@ -105,7 +104,7 @@ def extract_features(
         jobs=jobs,
         on_progress=lambda done, n: progress("extract", done, n),
     )
-    return result, aggregate_patients(result.features_lesion, result.lesions, result.anatomy)
+    return result, result.patients()
 
 
 def prepare(experiment: ExperimentConfig, *, data: Path | None, out: Path, jobs: int, progress: Progress) -> Prepared:
