@@ -216,7 +216,7 @@ def _measured(found: LoadedScan, files: ScanFiles) -> dict[str, Any]:
         "lesions": lesions.to_dict("records"),
         "anatomy": _anatomy(found),
         "quality": [asdict(check) for check in check_loaded(found, files)],
-        "measured": measured_row(measure_scan(found.lesions, found.anatomy)),
+        "measured": measured_row(measure_scan(found.lesions, found.anatomy, sizes=lesions)),
         "extents": _extents(found),
     }
 

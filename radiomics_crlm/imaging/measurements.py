@@ -62,7 +62,13 @@ class ScanMeasurement:
     closest_surface_mm: float | None = None
 
 
-def measure_scan(lesions: Volume, anatomy: Mapping[str, np.ndarray], *, distances: bool = False) -> ScanMeasurement:
+def measure_scan(
+    lesions: Volume,
+    anatomy: Mapping[str, np.ndarray],
+    *,
+    distances: bool = False,
+    sizes: pd.DataFrame | None = None,
+) -> ScanMeasurement:
     """Measure a scan.
 
     Parameters
@@ -73,9 +79,11 @@ def measure_scan(lesions: Volume, anatomy: Mapping[str, np.ndarray], *, distance
         Boolean arrays ``(z, y, x)`` by role (``regions.ROLES``), on the grid of the mask.
     distances
         Whether to measure the smallest distances too, which takes longer than all the rest.
+    sizes
+        `measure_lesions` of the lesions, if that is there already.
     """
     found = _distances(lesions, anatomy) if distances else {}
-    return _summary(lesions, anatomy, measure_lesions(lesions), found)
+    return _summary(lesions, anatomy, measure_lesions(lesions) if sizes is None else sizes, found)
 
 
 def measure_in_place(

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import SimpleITK as sitk
-from scipy import ndimage
 
 from radiomics_crlm.errors import CaseError
 from radiomics_crlm.imaging.geometry import Volume, to_itk
+from radiomics_crlm.imaging.regions import peeled
 
 REFERENCE_TISSUES = ("liver", "spleen", "muscle")
 # Median of the reference tissue after normalisation.
@@ -88,7 +88,7 @@ def scale_to_tissue(
         for other in (tumour, anatomy.get("hepatic_veins"), anatomy.get("portal_vein")):
             if other is not None:
                 region = region & ~other
-        region = ndimage.binary_erosion(region, np.ones((1, 3, 3), dtype=bool))
+        region = peeled(region)
     count = 0 if region is None else int(region.sum())
     if region is None or count < MIN_REFERENCE_VOXELS:
         raise CaseError(

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
+
+from radiomics_crlm.imaging.regions import peeled
 
 PASS, DOUBTFUL, FAIL = "pass", "doubtful", "fail"
 VERDICTS = (PASS, DOUBTFUL, FAIL)
@@ -129,8 +130,8 @@ def organ_hu(image: np.ndarray, region: np.ndarray | None, without: list[np.ndar
         region = region & ~other
     if int(region.sum()) < _MIN_VOXELS:
         return None
-    peeled = ndimage.binary_erosion(region, np.ones((1, 3, 3), dtype=bool))
-    return float(np.median(image[peeled if int(peeled.sum()) >= _MIN_VOXELS else region]))
+    inner = peeled(region)
+    return float(np.median(image[inner if int(inner.sum()) >= _MIN_VOXELS else region]))
 
 
 def _by_hu(liver: float | None, portal: float | None, aorta: float | None) -> list[tuple[str, str]]:

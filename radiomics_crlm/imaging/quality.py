@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from radiomics_crlm.imaging.geometry import HU_OF_AIR, Volume
 from radiomics_crlm.imaging.phase import DOUBTFUL, FAIL, PASS, portal_venous_phase, worst
-from radiomics_crlm.imaging.regions import body_axis
+from radiomics_crlm.imaging.regions import body_axis, peeled
 from radiomics_crlm.imaging.scan import LoadedScan, ScanFiles
 
 # Slices above 2 mm blur small lesions (rule `detectability`); 5 mm is the usual archive thickness.
@@ -188,7 +188,7 @@ def _plain_liver(anatomy: Mapping[str, np.ndarray], tumour: np.ndarray | None) -
     for other in (tumour, anatomy.get("hepatic_veins"), anatomy.get("portal_vein")):
         if other is not None:
             plain = plain & ~other
-    plain = ndimage.binary_erosion(plain, np.ones((1, 3, 3), dtype=bool))
+    plain = peeled(plain)
     return plain if int(plain.sum()) >= _MIN_VOXELS else None
 
 

@@ -103,6 +103,20 @@ def bounding_box(region: np.ndarray) -> tuple[slice, slice, slice] | None:
     return ends[0], ends[1], ends[2]
 
 
+def peeled(region: np.ndarray) -> np.ndarray:
+    """A region without the voxels at its border in the plane (the last two axes of ``(z, y, x)``).
+
+    Examples
+    --------
+    >>> int(peeled(np.ones((2, 5, 5), dtype=bool)).sum())
+    18
+    """
+    result, box = np.zeros(region.shape, dtype=bool), bounding_box(region)
+    if box is not None:  # beyond its box, nothing can be left
+        result[box] = ndimage.binary_erosion(region[box], np.ones((1, 3, 3), dtype=bool))
+    return result
+
+
 def labels_of(mask: Volume, wanted: tuple[int, ...] | None) -> tuple[list[int], list[int]]:
     """Labels of a role that the mask holds, and those that it lacks."""
     box = bounding_box(mask.array)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from radiomics_crlm.errors import CaseError
 from radiomics_crlm.imaging.geometry import Volume
@@ -15,6 +16,7 @@ from radiomics_crlm.imaging.regions import (
     labels_of,
     longest_diameter,
     measure_lesions,
+    peeled,
     volume_ml,
 )
 
@@ -147,3 +149,11 @@ def test_labels_of_a_volume_stay_untouched() -> None:
     before = mask.array.copy()
     keep_labels(as_label_mask(replace(mask), case="P1"), [1])
     np.testing.assert_array_equal(mask.array, before)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_peeling_is_an_erosion_in_the_plane(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    region = rng.random((4, 9, 10)) < rng.choice([0.0, 0.6, 0.9, 1.0])
+    region[:, : seed % 3] = False
+    np.testing.assert_array_equal(peeled(region), ndimage.binary_erosion(region, np.ones((1, 3, 3))))
