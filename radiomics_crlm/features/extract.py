@@ -22,7 +22,7 @@ from scipy import ndimage
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from radiomics_crlm.errors import CrlmError
-from radiomics_crlm.features.filters import filtered_images
+from radiomics_crlm.features.filters import check_available, filtered_images
 from radiomics_crlm.features.formulas import ImageFeatures, c_extensions, shape_features
 from radiomics_crlm.features.parts import (
     SHAPE,
@@ -100,6 +100,8 @@ def extract_scan(
     CaseError
         If image and mask do not fit, the mask is empty or not integer, or the reference tissue is not there
         (``no_reference_tissue``, ``dark_reference_tissue``).
+    ConfigError
+        If the profile has an image type whose package is not installed.
     """
     scan = PreparedScan(image, lesion_mask, profile, case=case, anatomy=anatomy)
     return assemble([scan.features(region) for region in scan.regions if region.role == "lesion"], profile)
@@ -121,6 +123,8 @@ class PreparedScan:
     ------
     CaseError
         As `extract_scan`.
+    ConfigError
+        If the profile has an image type whose package is not installed.
     """
 
     def __init__(
@@ -133,6 +137,7 @@ class PreparedScan:
         anatomy: Mapping[str, np.ndarray] | None = None,
         max_bytes: int | None = None,
     ) -> None:
+        check_available(engine_image_types(profile))
         lesion_mask, _ = check_same_geometry(image, as_label_mask(lesion_mask, case=case), case=case)
         self.profile, self.max_bytes = profile, max_bytes
         self._labels = _label_parts(lesion_mask.array, anatomy or {}, profile)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk
 
-from radiomics_crlm.errors import CaseError
+from radiomics_crlm.errors import CaseError, ConfigError
 from radiomics_crlm.features import extract
 from radiomics_crlm.features.extract import (
     c_extensions,
@@ -312,3 +312,12 @@ def test_values_that_are_not_numbers_leave_the_image_out() -> None:
     assert (row["status"], row["flags"]) == ("ok", "missing:original")
     assert row["lesion__original_shape_VoxelVolume"] == 125.0
     assert np.isnan(row["lesion__original_firstorder_Mean"])
+
+
+def test_a_missing_package_is_said_before_anything_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, labels = scan()
+    labels[3:8, 3:8, 3:8] = 1
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    profile = Profile.model_validate({**FIRST.model_dump(), "lbp_2d": True})
+    with pytest.raises(ConfigError, match="needs a package that is not installed"):
+        run(image, labels, profile)
