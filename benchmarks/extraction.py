@@ -61,6 +61,11 @@ def with_regions(profile: Profile, *regions: str, **changes: object) -> Profile:
     return Profile.model_validate({**profile.model_dump(), "regions": regions, **changes})
 
 
+def write_ct(image: sitk.Image, path: Path) -> None:
+    """A CT without padding below air, which our reader sets to -1024 HU: both sides shall see the same voxels."""
+    sitk.WriteImage(sitk.Clamp(image, image.GetPixelID(), -1024, 32767), path)
+
+
 def lesions(mask: Path, count: int) -> dict[tuple[str, int], tuple[Path, int]]:
     """The plain side of lesions that are labels 1 to ``count`` of one mask."""
     return {("lesion", k): (mask, k) for k in range(1, count + 1)}
@@ -73,7 +78,7 @@ def crlm(data: Path, folder: Path) -> Case:
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(next((source / "dicom").iterdir()))))
     image, mask = folder / "image.nii", folder / "mask.nii"
     scan = reader.Execute()
-    sitk.WriteImage(scan, image)
+    write_ct(scan, image)
     marked = sitk.ReadImage(next((source / "derived").glob("*lesion_cross_sections.nii.gz")))
     marked.CopyInformation(scan)
     sitk.WriteImage(sitk.Cast(marked, sitk.sitkUInt8), mask)
@@ -133,7 +138,7 @@ def ibsi(data: Path, folder: Path) -> Case:
     source = data / "ibsi1" / "ibsi_1_ct_radiomics_phantom" / "nifti"
     image, mask = folder / "image.nii", folder / "mask.nii"
     scan, marked = sitk.ReadImage(source / "image" / "phantom.nii.gz"), sitk.ReadImage(source / "mask" / "mask.nii.gz")
-    sitk.WriteImage(sitk.Cast(scan, sitk.sitkInt16), image)
+    write_ct(sitk.Cast(scan, sitk.sitkInt16), image)
     sitk.WriteImage(sitk.Cast(marked > 0, sitk.sitkUInt8), mask)
     return Case("IBSI 1 CT phantom", image, mask, "lesion=*", lesions(mask, 1), FULL)
 
@@ -142,7 +147,7 @@ def liver(data: Path, folder: Path, profile: Profile, title: str) -> Case:
     """The liver of the CT example of TotalSegmentator, 3 mm resampled to 1 mm: about a million voxels."""
     source = data / "totalsegmentator_examples"
     image, mask = folder / "image.nii", folder / "mask.nii"
-    sitk.WriteImage(sitk.ReadImage(source / "example_ct_sm.nii.gz"), image)
+    write_ct(sitk.ReadImage(source / "example_ct_sm.nii.gz"), image)
     sitk.WriteImage(sitk.Cast(sitk.ReadImage(source / "example_seg.nii.gz") == 5, sitk.sitkUInt8), mask)
     return Case(title, image, mask, "lesion=*", lesions(mask, 1), profile)
 

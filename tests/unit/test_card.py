@@ -172,7 +172,7 @@ def test_every_difference_is_listed_once(run: Path, card: dict[str, Any]) -> Non
 
 
 def test_figure_of_differences_speaks_for_the_model_of_the_verdict(run: Path, card: dict[str, Any]) -> None:
-    saved = _ranked(run).query("endpoint == 'os'").set_index(["model", "reference"])
+    saved = _ranked(run).query("endpoint == 'os'", engine="python").set_index(["model", "reference"])
     rows = {row["title"]: row for row in next(p for p in card["performance"] if p["endpoint"] == "os")["against"]}
     assert len(rows) == 5
     assert (
@@ -186,7 +186,9 @@ def test_figure_of_differences_speaks_for_the_model_of_the_verdict(run: Path, ca
 def test_observed_course_equals_the_estimator_on_the_same_patients(run: Path, card: dict[str, Any]) -> None:
     outcomes, predictions = _table(run, "outcomes"), _table(run, "predictions")
     for part in card["courses"]:
-        rows = predictions.query("endpoint == @part['endpoint'] and model == @part['model'] and repeat == 0").copy()
+        rows = predictions.query(
+            "endpoint == @part['endpoint'] and model == @part['model'] and repeat == 0", engine="python"
+        ).copy()
         rows["rank"] = rows.groupby("fold")["risk"].rank()
         rows["size"] = rows.groupby("fold")["risk"].transform("size")
         lowest = rows.loc[rows["rank"] <= rows["size"] / 3 + 0.5, "patient_id"]
@@ -205,7 +207,9 @@ def test_observed_course_equals_the_estimator_on_the_same_patients(run: Path, ca
 
 def test_calibration_predicted_means_are_those_of_the_predictions(run: Path, card: dict[str, Any]) -> None:
     for part in card["calibration"]:
-        rows = _table(run, "predictions").query("endpoint == @part['endpoint'] and model == @part['model']")
+        rows = _table(run, "predictions").query(
+            "endpoint == @part['endpoint'] and model == @part['model']", engine="python"
+        )
         overall = rows[f"probability_{part['horizon']}m"].mean()
         weighted = sum(g["n"] * g["predicted"] for g in part["groups"]) / sum(g["n"] for g in part["groups"])
         assert weighted == pytest.approx(overall, abs=1e-4)
