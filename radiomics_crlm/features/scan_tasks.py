@@ -25,6 +25,7 @@ from radiomics_crlm.imaging.scan import LoadedScan, ScanFiles, load_scan
 from radiomics_crlm.parallel import peak_memory
 
 Record = Mapping[str, Any]
+Extent = tuple[str, int, int]
 
 TOO_LARGE = "too_large_for_memory"
 # What Python and its libraries take before the first scan.
@@ -165,9 +166,10 @@ def _extract(task: ScanTask, part: Part) -> None:
         raise CaseError("file_changed", "a file of the scan was changed while it was read", where=task.files.case)
     if not loaded.tumour.any():
         raise CaseError("no_lesion_shown", "the scan shows no lesion, as the manifest says", where=task.files.case)
-    mine = _mine(task, loaded, profile)
+    extents = _extents(loaded)
+    mine = _mine(task, extents, loaded.image.array.size, profile)
     if None in mine:
-        part.record = decode(encode(_measured(loaded, task.files)))
+        part.record = decode(encode(_measured(loaded, task.files) | {"extents": extents}))
         cache.keep_measured(part.record)
     image, lesions, anatomy = loaded.image, loaded.lesions, loaded.anatomy
     del loaded
@@ -180,13 +182,12 @@ def _extract(task: ScanTask, part: Part) -> None:
     part.damaged, part.not_stored = cache.damaged, cache.not_stored
 
 
-def _mine(task: ScanTask, loaded: LoadedScan, profile: Profile) -> list[Region | None]:
+def _mine(task: ScanTask, found: list[Extent], voxels: int, profile: Profile) -> list[Region | None]:
     """Regions of this task, the largest first; None stands for the measurements."""
-    found = _extents(loaded)
     wanted = regions_of({"extents": found}, profile) if task.regions is None else task.regions
     extents: dict[Region | None, int] = {Region(r, n): size for r, n, size in found if Region(r, n) in wanted}
     if task.measure:
-        extents[None] = loaded.image.array.size // _MEASURING
+        extents[None] = voxels // _MEASURING
     return share_out(extents, task.shares)[task.share]
 
 
@@ -208,7 +209,7 @@ def _region(prepared: PreparedScan, region: Region, cache: ScanCache, part: Part
 
 
 def _measured(found: LoadedScan, files: ScanFiles) -> dict[str, Any]:
-    """What is measured on the scan besides features: plain rows and fields, and the extent of its regions."""
+    """What is measured on the scan besides features: plain rows and fields."""
     lesions = measure_lesions(found.lesions)
     common = [*found.image.flags, *found.lesion_flags]
     lesions["flags"] = [";".join([f for f in [own, *common] if f]) for own in lesions["flags"]]
@@ -217,11 +218,10 @@ def _measured(found: LoadedScan, files: ScanFiles) -> dict[str, Any]:
         "anatomy": _anatomy(found),
         "quality": [asdict(check) for check in check_loaded(found, files)],
         "measured": measured_row(measure_scan(found.lesions, found.anatomy, sizes=lesions)),
-        "extents": _extents(found),
     }
 
 
-def _extents(found: LoadedScan) -> list[tuple[str, int, int]]:
+def _extents(found: LoadedScan) -> list[Extent]:
     """Role, label and voxels of the bounding box of all lesions, by label, and of the organs that are there."""
     tumour = found.tumour
     organs = {
