@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,8 @@ def test_stopped_by_the_keyboard(cohort: Path, whole: Path, tmp_path: Path) -> N
         text=True,
         start_new_session=True,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        # a shell that runs the tests in the background has them ignore the interrupt, and children inherit that
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     while process.poll() is None and entries(tmp_path) < 3:
         time.sleep(0.01)
