@@ -29,6 +29,8 @@ _PATTERN_VOXELS = 100_000  # at a time
 # The influence of a voxel on cubic B-spline coefficients falls by 0.27 per voxel: below double precision after 28, and
 # what rounding keeps of it dies out over the voxels after that.
 _CROP_MARGIN = 48
+# Voxels: closer to the border than this, rounding decides what ITK takes for inside.
+_TIE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -156,10 +158,29 @@ def _grey_levels(image: Volume, grid: Grid, inside: np.ndarray, interpolator: st
     """The image on a new grid, as far as needed."""
     if need == "mask":
         return np.zeros(inside.shape, dtype=image.array.dtype)
-    if same_as_itk() and interpolator == "sitkBSpline":
+    ends = row_ends(image, grid)
+    if same_as_itk() and interpolator == "sitkBSpline" and not _on_border(ends, grid.size[0], image.array.shape):
         wanted = inside if need == "region" else np.ones_like(inside)
-        return _spline_values(image.array, row_ends(image, grid), wanted)
+        return _spline_values(image.array, ends, wanted)
     return _by_itk(image, grid, interpolator)
+
+
+def _on_border(ends: np.ndarray, width: int, shape: tuple[int, ...]) -> bool:
+    """Whether a voxel of a grid lies on the border of the image but for rounding, which decides if it is inside.
+
+    Never said of an image of two voxels along an axis, where ITK must not be asked: it reads beyond its memory.
+    """
+    if 2 in shape:
+        return False
+    first, step = ends[0], (ends[1] - ends[0]) / width
+    for axis, size in enumerate(reversed(shape)):
+        for border in (-0.5, size - 0.5):
+            away, each = border - first[..., axis], step[..., axis]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                nearest = np.clip(np.nan_to_num(np.rint(away / each)), 0, width - 1)
+            if (np.abs(away - nearest * each) < _TIE).any():
+                return True
+    return False
 
 
 def _nearest(labels: LabelPart, label: int, shape: tuple[int, ...], ends: np.ndarray, grid: Grid) -> np.ndarray:

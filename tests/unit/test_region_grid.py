@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from radiomics import imageoperations
 from scipy import ndimage
@@ -107,6 +107,7 @@ def test_far_voxels_do_not_matter_to_the_last_bit(axis: int, direction: tuple[fl
 
 
 @settings(max_examples=60, deadline=None)
+@example((14, 14, 14), (5.0, 1.5, 0.35), (0.5, 2.0, 0.5), 4, 0, (-0.36, 0.48, -0.8, 0.8, 0.6, 0.0, 0.48, -0.64, -0.6))
 @given(
     # along two voxels ITK reads memory beyond the image
     shape=st.tuples(*[st.integers(1, 24).filter(lambda n: n != 2)] * 3),
