@@ -7,6 +7,7 @@ import concurrent.futures
 import importlib
 import logging
 import queue
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import ModuleType
@@ -22,6 +23,7 @@ _CONNECT_S = 5.0
 _WORKERS_S = 10.0
 _MOST_ON_CLUSTER = 1000
 _IDLE_S = 300
+_HANDED_OVER_S = 5.0
 # Read by libraries when they are loaded, hence set before a worker starts.
 _ONE_THREAD = dict.fromkeys(
     (
@@ -99,12 +101,15 @@ class Processes:
 
     def __init__(self, width: int) -> None:
         self.width = width
+        self._handed: list[Any] = []
 
     def submit(self, function: Callable[..., Any], *arguments: object) -> Any:
         try:
-            return self._executor().submit(function, *arguments)
+            handle = self._executor().submit(function, *arguments)
         except TerminatedWorkerError:  # an idle worker died just now
-            return self._executor().submit(function, *arguments)
+            handle = self._executor().submit(function, *arguments)
+        self._handed = [one for one in self._handed if not one.done()] + [handle]
+        return handle
 
     def wait(self, handles: Iterable[Any]) -> Iterable[Any]:
         return concurrent.futures.wait(handles, return_when=concurrent.futures.FIRST_COMPLETED).done
@@ -117,6 +122,10 @@ class Processes:
 
     def close(self, *, finished: bool) -> None:
         if not finished:
+            # Loky's thread stumbles over a task that is withdrawn between its queue and a worker.
+            deadline = time.monotonic() + _HANDED_OVER_S
+            while any(not (one.running() or one.done()) for one in self._handed) and time.monotonic() < deadline:
+                time.sleep(0.005)
             self._executor().shutdown(wait=True, kill_workers=True)
 
     def _executor(self) -> Any:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,8 @@ def test_interrupted_by_the_keyboard(tmp_path: Path) -> None:
         text=True,
         start_new_session=True,
         env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        # a shell that runs the tests in the background has them ignore the interrupt, and children inherit that
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stdout is not None
         worker = int(process.stdout.readline())
