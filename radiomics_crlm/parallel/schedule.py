@@ -148,7 +148,9 @@ class _Schedule(Generic[Task, Result]):
                 try:
                     yield number, self._pool.result(handle)
                 except WorkerDiedError as died:
-                    self._deaths[number] = MAX_DEATHS if died.final else self._deaths.get(number, 0) + 1
+                    # Dask also blames what only waited on the worker that died: final is what it says of a task alone.
+                    again = number in self._deaths
+                    self._deaths[number] = MAX_DEATHS if died.final and again else self._deaths.get(number, 0) + 1
                     if self._deaths[number] >= MAX_DEATHS:
                         yield number, Lost(self._deaths[number])
                     else:
