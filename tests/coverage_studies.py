@@ -27,9 +27,11 @@ from radiomics_crlm.evaluation.ranking import (
     within_folds,
 )
 from radiomics_crlm.evaluation.resampling import Estimate, Resamples, estimate_of, resamples
+from radiomics_crlm.evaluation.smooth_calibration import CURVE_DRAWS, smooth_calibration
 from radiomics_crlm.evaluation.survival_scores import brier_values, expected_values
 
 HORIZON, TRUNCATION = 24.0, 36.0
+HAZARD, OTHER_HAZARD = 0.03, 0.006
 STUDIES, DRAWS = 500, 1000
 
 
@@ -73,13 +75,18 @@ class Cohort:
 def cohort(n: int, generator: np.random.Generator, *, censored: bool = True) -> Cohort:
     """Exponential times; the probability at the horizon is the true one of a patient, made too large on purpose."""
     x = generator.normal(size=n)
-    hazard, other = 0.03 * np.exp(0.8 * x), 0.006
-    event, death = generator.exponential(1 / hazard), generator.exponential(1 / other, n)
+    event, death = generator.exponential(1 / (HAZARD * np.exp(0.8 * x))), generator.exponential(1 / OTHER_HAZARD, n)
     leaving = generator.uniform(6, 80, n) if censored else np.full(n, np.inf)
     months = np.minimum(np.minimum(event, death), leaving)
     y = make_outcome(np.where(months == event, 1, np.where(months == death, 2, 0)), months)
-    share = hazard / (hazard + other) * -np.expm1(-(hazard + other) * HORIZON)
-    return Cohort(y, x, x + generator.normal(size=n), np.minimum(1.2 * share, 1.0))
+    return Cohort(y, x, x + generator.normal(size=n), np.minimum(1.2 * true_probability(x), 1.0))
+
+
+def true_probability(x: np.ndarray) -> np.ndarray:
+    """Probability of the event by the horizon with the other event competing."""
+    hazard = HAZARD * np.exp(0.8 * x)
+    both = hazard + OTHER_HAZARD
+    return hazard / both * -np.expm1(-both * HORIZON)
 
 
 STATISTICS: dict[str, Callable[[Outcome], RankStatistic]] = {
@@ -128,6 +135,22 @@ def fixed_score(n: int = 150, studies: int = STUDIES) -> list[Coverage]:
     return [
         summarise("Difference of two AUCs" if name == "difference" else name, truth[name], values)
         for name, values in found.items()
+    ]
+
+
+def calibration_distance(n: int = 150, studies: int = STUDIES) -> list[Coverage]:
+    """ICI of true probabilities, and of probabilities that are too large by a known rule: hazards times 1.35."""
+    cases = {"ICI at 24 months, perfect model": 1.0, "ICI at 24 months, hazards too large by 35 %": 1.35}
+    found: dict[str, list[Estimate]] = {name: [] for name in cases}
+    for study in range(studies):
+        data = cohort(n, np.random.default_rng([4, study]))
+        sample, true = resamples(data.y, draws=CURVE_DRAWS, seed=study).at(HORIZON), true_probability(data.risk)
+        for name, power in cases.items():
+            found[name].append(smooth_calibration(sample, (1 - (1 - true) ** power)[:, None]).ici)
+    large = true_probability(np.random.default_rng(8).normal(size=1_000_000))
+    return [
+        summarise(name, float(np.abs(1 - (1 - large) ** power - large).mean()), found[name])
+        for name, power in cases.items()
     ]
 
 

@@ -7,7 +7,9 @@ one. Out-of-fold predictions of all repeats enter; patients are resampled as a w
 the resamples.
 
 ICI is the mean distance of curve and prediction over the patients, E50 and E90 their quantiles. They are never 0:
-chance alone makes a perfect model's curve wiggle.
+chance alone makes a perfect model's curve wiggle, and a resample's more so. Percentile limits therefore lie too high
+where the model is nearly perfect, and could never hold 0; the lower limit is 0 unless a Wald test with the covariance
+of the resampled coefficients rejects the diagonal at 5 %.
 
 References
 ----------
@@ -21,6 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from radiomics_crlm.evaluation.outcome import Floats
 from radiomics_crlm.evaluation.resampling import NOTHING, Estimate, HorizonSample, estimate_of
@@ -114,7 +117,8 @@ def smooth_calibration(
     if finite.any() and finite.mean() >= 0.99:
         limits = np.quantile(curves[1:][finite], (0.025, 0.975), axis=0)
     distances = _distances(sample.counts[: len(coefficients)], probability, coefficients, knots)
-    ici, e50, e90 = (estimate_of(values) for values in distances)
+    floor = 0.0 if _diagonal_is_possible(coefficients, knots, float(cloglog(probability[:1, 0])[0])) else np.inf
+    ici, e50, e90 = (_with_floor(estimate_of(values), floor) for values in distances)
     return SmoothCalibration(points, curves[0], limits[0], limits[1], ici, e50, e90)
 
 
@@ -197,6 +201,23 @@ def _solve(basis: Floats, label: Floats, weights: Floats, start: Floats) -> Floa
             return beta
     beta[todo] = np.nan
     return beta
+
+
+def _diagonal_is_possible(coefficients: Floats, knots: Floats, level: float) -> bool:
+    """Whether the curve of a perfect model is compatible with the resampled coefficients."""
+    finite = coefficients[1:][np.isfinite(coefficients[1:]).all(axis=1)]
+    perfect = np.zeros(coefficients.shape[1])
+    perfect[min(len(knots), 1)] = 1.0 if len(knots) else level
+    distance = coefficients[0] - perfect
+    if len(finite) <= distance.size:
+        return False
+    covariance = np.atleast_2d(np.cov(finite.T))
+    wald = float(distance @ np.linalg.pinv(covariance, hermitian=True) @ distance)
+    return wald <= float(stats.chi2.ppf(0.95, distance.size))
+
+
+def _with_floor(estimate: Estimate, floor: float) -> Estimate:
+    return Estimate(estimate.value, float(np.minimum(estimate.lower, min(floor, estimate.value))), estimate.upper)
 
 
 def _distances(counts: Floats, probability: Floats, coefficients: Floats, knots: Floats) -> Floats:

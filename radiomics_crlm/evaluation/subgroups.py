@@ -46,7 +46,7 @@ def subgroup_levels(table: pd.DataFrame, columns: Mapping[str, Sequence[float]])
     [['below 65', 'yes'], ['65 and more', 'no'], ['unknown', 'yes']]
     """
     if absent := sorted(set(columns) - set(table.columns)):
-        raise ConfigError("subgroups name columns that the cohort lacks", where="subgroups", got=", ".join(absent))
+        raise ConfigError("the cohort lacks columns of its subgroups", where="subgroups", got=", ".join(absent))
     return pd.DataFrame({name: _levels(table[name], cuts) for name, cuts in columns.items()}, index=table.index)
 
 

@@ -82,11 +82,12 @@ def evaluate_tables(
     predictions = read_table(tables / "predictions.parquet", "predictions")
     outcomes = read_table(tables / "outcomes.parquet", "outcomes")
     folds = read_table(tables / "folds.parquet", "folds")
-    if tables.parent.name != EXTERNAL:
+    external = tables.parent.name == EXTERNAL
+    if not external:
         outcomes = of_tested(outcomes, folds, experiment.design)
     rules, clinical = (read_table(tables / f"{name}.parquet", name) for name in ("rules", "clinical"))
     scores = rule_scores(rules, clinical, experiment)
-    levels = subgroup_levels(clinical.set_index("patient_id"), experiment.subgroups) if experiment.subgroups else None
+    levels = subgroups_of(clinical, experiment, external=external)
     parts: list[dict[str, pd.DataFrame]] = []
     as_models = []
     for number, name in enumerate(experiment.endpoints):
@@ -109,7 +110,7 @@ def evaluate_tables(
                 rule_models=judged if len(judged) else None,
                 levels=levels,
                 categories=experiment.risk_categories,
-                random_folds=experiment.design.kind == "repeated_cv" and tables.parent.name != EXTERNAL,
+                random_folds=experiment.design.kind == "repeated_cv" and not external,
             )
         )
     if as_models:
@@ -117,6 +118,22 @@ def evaluate_tables(
     progress("evaluate", len(experiment.endpoints), len(experiment.endpoints))
     written = {name: _write(parts, name, tables) for name in parts[0]}
     return written["metrics"], written["comparisons"]
+
+
+def subgroups_of(
+    clinical: pd.DataFrame, experiment: ExperimentConfig, *, external: bool = False
+) -> pd.DataFrame | None:
+    """Levels of the subgroups that the experiment names, by patient; None if it names none.
+
+    An external cohort is judged in those of its columns; the cohort itself needs all of them.
+
+    Raises
+    ------
+    ConfigError
+        For columns that are absent, or cut points that do not fit.
+    """
+    columns = {c: cuts for c, cuts in experiment.subgroups.items() if not external or c in clinical}
+    return subgroup_levels(clinical.set_index("patient_id"), columns) if columns else None
 
 
 def _write(parts: list[dict[str, pd.DataFrame]], name: str, tables: Path) -> pd.DataFrame:

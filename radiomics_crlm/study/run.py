@@ -22,7 +22,7 @@ from radiomics_crlm.report.card import write_card
 from radiomics_crlm.schema import Refusal, load_schema
 from radiomics_crlm.study.crosscheck import cross_check_cohort
 from radiomics_crlm.study.deliver import deliver
-from radiomics_crlm.study.evaluate import count_outcomes, evaluate_study, rule_scores
+from radiomics_crlm.study.evaluate import count_outcomes, evaluate_study, rule_scores, subgroups_of
 from radiomics_crlm.study.external import predict_external, prepare_external
 from radiomics_crlm.study.models import Plan, Trained, check_designs, check_learners, plan_models, train_models
 from radiomics_crlm.study.prepare import Prepared, Progress, prepare
@@ -127,6 +127,7 @@ def train_study(
 ) -> None:
     """All stages up to the bundles; writes the tables and ``run.json``, from which everything later is made."""
     prepared = prepare(experiment, data=data, out=out, jobs=jobs, progress=progress)
+    subgroups_of(prepared.cohort.clinical, experiment)  # refused before the first fit
     plans = plan_models(experiment, prepared, allow_leak=allow_leak)
     others = prepare_external(experiment, prepared, data=data, jobs=jobs, progress=progress)
     check_designs(experiment, prepared, plans)

@@ -78,7 +78,7 @@ def test_smooth_curve_and_its_distances_equal_statsmodels() -> None:
                 values = [found.ici.value, found.e50.value, found.e90.value]
             else:  # with a single resample both limits are its value
                 np.testing.assert_allclose(found.lower, curve, atol=ITERATIVE)
-                values = [found.ici.lower, found.e50.lower, found.e90.lower]
+                values = [found.ici.upper, found.e50.upper, found.e90.upper]
             np.testing.assert_allclose(values, expected, atol=ITERATIVE)
 
 

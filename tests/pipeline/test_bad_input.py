@@ -217,6 +217,14 @@ def test_wrong_calls(cohort, tmp_path, capsys, arguments, code, message):
             3,
             "too few|constant|fold",
         ),
+        (
+            {
+                "cohort": {"kind": "simulated", "settings": {"patients": 8, "mr_fraction": 0}},
+                "subgroups": {"shoe_size": [40]},
+            },
+            2,
+            "subgroups: the cohort lacks columns of its subgroups; got shoe_size",
+        ),
     ],
 )
 def test_bad_experiments_are_refused_before_anything_is_fitted(tmp_path, capsys, changes, code, message):

@@ -6,7 +6,7 @@ The measured numbers are in docs/self_tests.md, written by benchmarks/self_tests
 from __future__ import annotations
 
 import pytest
-from coverage_studies import cross_validated, fixed_score, recovered_slope, rejections
+from coverage_studies import calibration_distance, cross_validated, fixed_score, recovered_slope, rejections
 
 
 @pytest.mark.slow
@@ -16,6 +16,14 @@ def test_bootstrap_intervals_of_a_fixed_score_cover() -> None:
     assert len(found) == 7
     assert {c.name: c.covered for c in found if not 0.92 <= c.covered <= 0.98} == {}
     assert all(abs(c.mean - c.truth) < 0.02 for c in found)
+
+
+@pytest.mark.slow
+def test_intervals_of_the_calibration_distance_cover() -> None:
+    """At 0, the edge of its range, an interval may only cover too often."""
+    perfect, wrong = calibration_distance()
+    assert perfect.covered >= 0.92
+    assert 0.90 <= wrong.covered <= 0.98
 
 
 @pytest.mark.slow

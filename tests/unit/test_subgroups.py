@@ -99,7 +99,7 @@ def test_missing_values_are_a_level() -> None:
 @pytest.mark.parametrize(
     ("columns", "match"),
     [
-        ({"height": []}, "columns that the cohort lacks"),
+        ({"height": []}, "the cohort lacks columns of its subgroups"),
         ({"age_years": []}, "age_years.*expected cut points"),
         ({"synchronous": [1.0]}, "synchronous.*expected no cut points"),
         ({"age_years": [70.0, 50.0]}, "must increase"),
