@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from radiomics_crlm.errors import CrlmError
@@ -91,6 +92,7 @@ class _Case:
     code: str = ""
     reason: str = ""
     waiting: int = 0
+    tables: tuple[pd.DataFrame, pd.DataFrame] | None = None
 
     @property
     def profile(self) -> Profile:
@@ -118,6 +120,20 @@ class _Case:
         self.cached |= part.cached
         if part.code and self.code in ("", "out_of_memory"):
             self.code, self.reason = part.code, part.reason
+
+    def settle(self) -> None:
+        """Make rows of the features, which take a tenth of the memory, unless something may be tried again."""
+        again = any(found.reason == TOO_LARGE for found in self.features.values())
+        if not self.code and not self.open and not again:
+            self.rows()
+
+    def rows(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Rows of the lesions and of the organs."""
+        if self.tables is None:
+            found = [self.features[region] for region in self.regions or ()]
+            self.tables = assemble(found, self.profile), assemble_regions(found, self.profile)
+            self.features = {region: replace(features, parts={}) for region, features in self.features.items()}
+        return self.tables
 
 
 def extract_cohort(
@@ -186,11 +202,12 @@ def extract_cohort(
                 tally.add(part)
                 case.take(part)
                 case.task = replace(case.task, found=part.found)
+                case.settle()
     todo = _plan(cases, crew)
     _work(cases, todo, tally, _Watch(cases, on_progress, on_regions), jobs=jobs, dask=dask)
     if max_memory_gib is None and dask is None and crew.count > 1:
         _second_chance(cases, _bound(crew.total, None), tally)
-    rows = [row for case in cases if not case.code for row in _rows(case)]
+    rows = [row for case in cases if not case.code for row in case.features.values()]
     account = account_of(
         tally,
         rows,
@@ -250,20 +267,31 @@ class _Watch:
     """Tells how far the work is."""
 
     def __init__(self, cases: Sequence[_Case], on_progress: Progress | None, on_regions: Progress | None) -> None:
-        self._cases, self._on_progress, self._on_regions = cases, on_progress, on_regions
+        self._on_progress, self._on_regions = on_progress, on_regions
         self._done = 0
+        self._counts: dict[int, np.ndarray] = {}
+        self._total = np.zeros(4, dtype=int)
+        for case in cases:
+            self._count(case)
 
-    def tell(self, scans: int, finished: bool) -> None:
-        """After a task; ``finished`` says that its scan is."""
-        self._done += finished
-        if finished and self._on_progress is not None:
-            self._on_progress(self._done, scans)
-        if self._on_regions is not None:
-            usable = [case for case in self._cases if case.task.profile is not None and not case.code]
-            known = [len(case.regions) for case in usable if case.regions is not None]
-            if known:
-                total = sum(known) + round(sum(known) / len(known) * (len(usable) - len(known)))
-                self._on_regions(sum(len(case.features) for case in usable), total)
+    def _count(self, case: _Case) -> None:
+        """Keep sums of usable scans, of those whose regions are known, of these regions, and of those finished."""
+        usable = case.task.profile is not None and not case.code
+        regions = case.regions if usable else None
+        now = np.array([usable, regions is not None, len(regions or ()), len(case.features) if usable else 0])
+        self._total += now - self._counts.get(id(case), 0)
+        self._counts[id(case)] = now
+
+    def tell(self, case: _Case, scans: int) -> None:
+        """After a task for one of so many scans."""
+        self._count(case)
+        if case.waiting == 0:
+            self._done += 1
+            if self._on_progress is not None:
+                self._on_progress(self._done, scans)
+        usable, known, regions, finished = self._total.tolist()
+        if known and self._on_regions is not None:
+            self._on_regions(finished, regions + round(regions / known * (usable - known)))
 
 
 def _work(
@@ -284,7 +312,8 @@ def _work(
             tally.add(part)
         case.take(part)
         case.waiting -= 1
-        watch.tell(scans, case.waiting == 0)
+        case.settle()
+        watch.tell(case, scans)
 
     for _ in run(extract_part, [task for _, task in todo], jobs=jobs, dask=dask, on_done=gather):
         pass
@@ -307,10 +336,6 @@ def _second_chance(cases: Sequence[_Case], bound: int | None, tally: Tally) -> N
     _work(cases, todo, tally, _Watch(cases, None, None), jobs=1, dask=None)
 
 
-def _rows(case: _Case) -> list[RegionFeatures]:
-    return [case.features[region] for region in case.regions or ()]
-
-
 def _keyed(table: pd.DataFrame, case: _Case) -> pd.DataFrame:
     """Put the key of the scan in front."""
     key = pd.DataFrame({name: [value] * len(table) for name, value in case.task.files.as_columns().items()})
@@ -327,11 +352,11 @@ def _assembled(cases: Sequence[_Case]) -> ExtractionResult:
             LesionSize.__dataclass_fields__,
         ),
         features_lesion=_stacked(
-            [_keyed(assemble(_rows(c), c.profile), c) for c, _ in good],
+            [_keyed(c.rows()[0], c) for c, _ in good],
             ["lesion", *_HEAD, *_all_features(cases, LESION_PREFIX)],
         ),
         features_region=_stacked(
-            [_keyed(assemble_regions(_rows(c), c.profile), c) for c, _ in good if _organs(c)],
+            [_keyed(c.rows()[1], c) for c, _ in good if len(c.rows()[1])],
             ["region", *_HEAD, *_all_features([c for c in cases if _asks_for_organs(c)], REGION_PREFIX)],
         ),
         anatomy=pd.DataFrame([_with_key(c, r["anatomy"]) for c, r in good], columns=_ANATOMY_COLUMNS),
@@ -344,10 +369,6 @@ def _assembled(cases: Sequence[_Case]) -> ExtractionResult:
             columns=[*SCAN_KEY, *ScanMeasurement.__dataclass_fields__],
         ),
     )
-
-
-def _organs(case: _Case) -> bool:
-    return any(region.role != "lesion" for region in case.features)
 
 
 def _asks_for_organs(case: _Case) -> bool:
