@@ -33,7 +33,7 @@ _FIXED = """
 ## A fixed score in a cohort of 150 patients
 
 12 % have the competing event first, 29 % are censored (14 % before 24 months). Percentile bootstrap over patients,
-censoring weights estimated anew in each draw. Truth: the mean of 100 uncensored samples of 1,000 (of 2 million patients
+censoring weights estimated anew in each draw. Truth: the mean of 400 uncensored samples of 1,000 (of 2 million patients
 for observed / expected and the Brier score); for Harrell's C, which depends on the censoring, censored samples. ICI:
 500 draws; its truth is known, and a perfect model's is 0, the edge of the range.
 

@@ -105,7 +105,7 @@ def true_values() -> dict[str, float]:
     """By many large samples: without censoring, except for Harrell's C, which depends on it."""
     generator = np.random.default_rng(1)
     found: dict[str, list[float]] = {}
-    for _ in range(100):
+    for _ in range(400):
         full, partly = cohort(1000, generator, censored=False), cohort(1000, generator)
         for name, statistic in STATISTICS.items():
             data = partly if name == "Harrell's C" else full
