@@ -101,26 +101,26 @@ SCORES: dict[str, Callable[..., np.ndarray]] = {
 }
 
 
-def true_values() -> dict[str, float]:
+def true_values(samples: int = 400) -> dict[str, float]:
     """By many large samples: without censoring, except for Harrell's C, which depends on it."""
     generator = np.random.default_rng(1)
     found: dict[str, list[float]] = {}
-    for _ in range(400):
+    for _ in range(samples):
         full, partly = cohort(1000, generator, censored=False), cohort(1000, generator)
         for name, statistic in STATISTICS.items():
             data = partly if name == "Harrell's C" else full
             found.setdefault(name, []).append(whole_sample(statistic(data.y), data.y, data.risk))
         difference = [whole_sample(auc_at(full.y, HORIZON), full.y, score) for score in (full.risk, full.rival)]
         found.setdefault("difference", []).append(difference[0] - difference[1])
-    large = cohort(2_000_000, generator, censored=False)
+    large = cohort(5000 * samples, generator, censored=False)
     sample = resamples(large.y, draws=0, seed=0).at(HORIZON)
     scores = {name: float(values(sample, large.probability[:, None])[0]) for name, values in SCORES.items()}
     return {name: float(np.mean(values)) for name, values in found.items()} | scores
 
 
-def fixed_score(n: int = 150, studies: int = STUDIES) -> list[Coverage]:
+def fixed_score(n: int = 150, studies: int = STUDIES, samples: int = 400) -> list[Coverage]:
     """Bootstrap intervals of a fixed score in cohorts of n patients."""
-    truth = true_values()
+    truth = true_values(samples)
     found: dict[str, list[Estimate]] = {name: [] for name in [*STATISTICS, *SCORES, "difference"]}
     for study in range(studies):
         data = cohort(n, np.random.default_rng([2, study]))

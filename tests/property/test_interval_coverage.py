@@ -53,6 +53,6 @@ def test_known_slopes_are_recovered(slope: float) -> None:
 
 def test_a_few_studies_run() -> None:
     """The machinery, at a glance."""
-    found = fixed_score(n=80, studies=2)
+    found = fixed_score(n=80, studies=2, samples=2)
     assert all(0 <= c.covered <= 1 and c.width > 0 for c in found)
     assert recovered_slope(1.0, n=3000, studies=3)[0] == pytest.approx(1.0, abs=0.15)
