@@ -357,7 +357,7 @@ def _assembled(cases: Sequence[_Case]) -> ExtractionResult:
         ),
         features_region=_stacked(
             [_keyed(c.rows()[1], c) for c, _ in good if len(c.rows()[1])],
-            ["region", *_HEAD, *_all_features([c for c in cases if _asks_for_organs(c)], REGION_PREFIX)],
+            ["region", *_HEAD, *_all_features((c for c, _ in good if len(c.rows()[1])), REGION_PREFIX)],
         ),
         anatomy=pd.DataFrame([_with_key(c, r["anatomy"]) for c, r in good], columns=_ANATOMY_COLUMNS),
         exclusions=_exclusions(cases),
@@ -369,10 +369,6 @@ def _assembled(cases: Sequence[_Case]) -> ExtractionResult:
             columns=[*SCAN_KEY, *ScanMeasurement.__dataclass_fields__],
         ),
     )
-
-
-def _asks_for_organs(case: _Case) -> bool:
-    return case.task.profile is not None and set(case.task.profile.regions) != {"lesion"}
 
 
 def _with_key(case: _Case, fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import socket
@@ -299,7 +300,9 @@ def test_something_else_at_the_address(cluster: Any) -> None:
         threading.Thread(target=answer, daemon=True).start()
         with pytest.raises(ConfigError, match="no Dask scheduler answers"):
             list(run(slow_square, [1], dask=f"tcp://127.0.0.1:{server.getsockname()[1]}"))
-    worker = next(iter(cluster.scheduler_info["workers"]))
+    with importlib.import_module("distributed").Client(cluster, set_as_default=False) as client:
+        client.wait_for_workers(1, timeout=30)  # those of an earlier test may just have been killed
+        worker = next(iter(client.scheduler_info(n_workers=-1)["workers"]))
     with pytest.raises(ConfigError, match="no Dask scheduler answers.*Worker"):
         list(run(slow_square, [1], dask=worker))
 
