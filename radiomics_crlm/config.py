@@ -239,6 +239,33 @@ class SampleSizeConfig(Strict):
     timepoint_months: float = Field(default=24, gt=0)
 
 
+class AcceptanceConfig(Strict):
+    """What a delivered model must show before the version registered of it gets the alias ``accepted``.
+
+    ``minimum_estimate`` and ``minimum_lower`` (lower limit of the 95 % interval) are about ``metric``, by default the rank
+    statistic of the endpoint. ``better_than`` names a rule or model that must be beaten by an interval that excludes 0.
+    ``calibration_slope`` is the range in which the estimated slope must lie.
+    """
+
+    metric: Literal["c_index", "auc", "c_index_uno", "c_index_folds", "auc_folds", "brier_scaled"] | None = None
+    minimum_estimate: float | None = Field(default=None, ge=-1, le=1)
+    minimum_lower: float | None = Field(default=None, ge=-1, le=1)
+    better_than: str | None = Field(default=None, min_length=1)
+    calibration_slope: tuple[float, float] | None = None
+    no_leak: bool = True
+
+    @model_validator(mode="after")
+    def _says_something(self) -> AcceptanceConfig:
+        said = (self.minimum_estimate, self.minimum_lower, self.better_than, self.calibration_slope)
+        if all(criterion is None for criterion in said):
+            raise ValueError("acceptance needs a minimum, better_than or calibration_slope")
+        if self.metric is not None and self.minimum_estimate is None and self.minimum_lower is None:
+            raise ValueError("a metric of acceptance needs minimum_estimate or minimum_lower")
+        if self.calibration_slope is not None and not self.calibration_slope[0] < self.calibration_slope[1]:
+            raise ValueError("the limits of calibration_slope must rise")
+        return self
+
+
 class SimulatedSource(Strict):
     """A simulated cohort, made on the spot (keys of ``phantom.SimulationConfig``)."""
 
@@ -300,6 +327,10 @@ class ExperimentConfig(Strict):
         default=(), description="cut points of risk; if any are named, reclassification is shown with its caution"
     )
     deliver: dict[str, str] = Field(default_factory=dict, description="endpoint: feature_set/learner that is bundled")
+    acceptance: dict[str, AcceptanceConfig] = Field(
+        default_factory=dict, description="endpoint: criteria for the alias of the delivered model"
+    )
+    track_folds: bool = Field(default=True, description="a tracked run for every outer fold of every model")
     performance_claim: bool = True
     cautions: tuple[str, ...] = ()
 
@@ -311,6 +342,8 @@ class ExperimentConfig(Strict):
                 raise ValueError(f"deliver names the endpoint {endpoint!r}, which the experiment does not have")
             if model not in models:
                 raise ValueError(f"deliver names the model {model!r}; the experiment has {', '.join(sorted(models))}")
+        if undelivered := sorted(set(self.acceptance) - set(self.deliver)):
+            raise ValueError(f"acceptance names {', '.join(undelivered)}, for which nothing is delivered")
         if unknown := set(self.comparators) - set(self.rules):
             raise ValueError(f"comparators {sorted(unknown)} are not among the rules")
         if unused := set(self.tuning.space) - set(self.learners):
