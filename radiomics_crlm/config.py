@@ -242,8 +242,8 @@ class SampleSizeConfig(Strict):
 class AcceptanceConfig(Strict):
     """What a delivered model must show before the version registered of it gets the alias ``accepted``.
 
-    ``minimum_estimate`` and ``minimum_lower`` (lower limit of the 95 % interval) are about ``metric``, by default the rank
-    statistic of the endpoint. ``better_than`` names a rule or model that must be beaten by an interval that excludes 0.
+    ``minimum_estimate`` and ``minimum_lower`` (lower limit of the 95 % interval) are about ``metric``, by default the
+    rank statistic of the endpoint. ``better_than`` names a rule or model that must be beaten by an interval that excludes 0.
     ``calibration_slope`` is the range in which the estimated slope must lie.
     """
 
