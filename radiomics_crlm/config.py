@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from radiomics_crlm.errors import ConfigError
 from radiomics_crlm.resources import resource
@@ -81,14 +90,36 @@ class RobustnessSelection(Strict):
 
 
 class RadiomicsSelection(Strict):
-    """Columns of ``features_patient`` that enter a feature set."""
+    """Columns of ``features_patient`` that enter a feature set, and the scans that they are taken from.
+
+    Without ``timepoints`` the latest scan counts that is known at the prediction time. ``delta`` is the change from
+    baseline to restaging. Patients who lack the scan are left out (``missing: exclude``), or stay and are imputed
+    inside each training fold (``impute``); the latter is the default where a feature set has several kinds of scans.
+    """
 
     modality: Literal["CT", "MR"] = "CT"
     sequence: str = "portal_venous"
     columns: tuple[str, ...] = Field(
         default=("largest__*", "weighted__*"), min_length=1, description="shell patterns of feature columns"
     )
+    timepoints: tuple[Literal["baseline", "restaging", "preoperative", "delta"], ...] = ()
+    change: tuple[Literal["absolute", "relative"], ...] = Field(default=(), description="of delta; both by default")
+    missing: Literal["exclude", "impute"] | None = None
     robustness: RobustnessSelection | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RadiomicsSelection:
+        if len(set(self.timepoints)) < len(self.timepoints) or len(set(self.change)) < len(self.change):
+            raise ValueError("a time point or a kind of change is listed twice")
+        if self.change and "delta" not in self.timepoints:
+            raise ValueError("change says how delta is measured: list delta among the timepoints")
+        if self.robustness is not None and (self.timepoints or self.missing == "impute"):
+            raise ValueError("robustness is judged on one scan of every patient: leave timepoints and missing out")
+        return self
+
+
+def _one_or_several(content: object) -> str:
+    return "several" if isinstance(content, list | tuple) else "one"
 
 
 class FeatureSetConfig(Strict):
@@ -97,12 +128,24 @@ class FeatureSetConfig(Strict):
     title: str
     columns: Literal["all"] | tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    radiomics: RadiomicsSelection | None = None
+    radiomics: Annotated[
+        Annotated[RadiomicsSelection, Tag("one")]
+        | Annotated[tuple[RadiomicsSelection, ...], Tag("several"), Field(min_length=1)],
+        Discriminator(_one_or_several),
+    ] | None = None  # fmt: skip
+
+    @property
+    def selections(self) -> tuple[RadiomicsSelection, ...]:
+        """Selections of radiomics, none or more."""
+        wanted = self.radiomics
+        return () if wanted is None else wanted if isinstance(wanted, tuple) else (wanted,)
 
     @model_validator(mode="after")
     def _not_empty(self) -> FeatureSetConfig:
         if not self.columns and self.radiomics is None:
             raise ValueError("a feature set needs clinical columns, radiomics, or both")
+        if len(self.selections) > 1 and any(wanted.robustness for wanted in self.selections):
+            raise ValueError("robustness is judged on one kind of scan: a feature set with several cannot ask for it")
         return self
 
 
@@ -243,7 +286,7 @@ class AcceptanceConfig(Strict):
     """What a delivered model must show before the version registered of it gets the alias ``accepted``.
 
     ``minimum_estimate`` and ``minimum_lower`` (lower limit of the 95 % interval) are about ``metric``, by default the
-    rank statistic of the endpoint. ``better_than`` names a rule or model that must be beaten by an interval that excludes 0.
+    rank statistic of the endpoint. ``better_than`` names a rule or model that must be beaten by an interval above 0.
     ``calibration_slope`` is the range in which the estimated slope must lie.
     """
 
@@ -264,6 +307,56 @@ class AcceptanceConfig(Strict):
         if self.calibration_slope is not None and not self.calibration_slope[0] < self.calibration_slope[1]:
             raise ValueError("the limits of calibration_slope must rise")
         return self
+
+
+CONTROL_SETS = ("volume_only", "negative_control")
+"""Feature sets that a study makes itself to answer its question; no other set may be named so."""
+_ARM_HOLDS = {"clinical": (True, False), "radiomics": (False, True), "combined": (True, True)}
+
+
+class AnswerConfig(Strict):
+    """Which models answer whether radiomics adds anything, and beside which controls.
+
+    ``clinical``, ``radiomics`` and ``combined`` name feature sets; their models are those of one ``learner`` (the first of
+    the experiment), declared here and never picked by result. ``rule`` is the comparator or delivered score that stands
+    for the rules (the first). ``controls`` are a model of the volume alone and the combined model with its radiomics
+    exchanged between patients; ``permutations`` says how often the model is refitted on permuted outcomes.
+    """
+
+    learner: LearnerName | None = None
+    rule: str | None = None
+    clinical: Slug | None = None
+    radiomics: Slug | None = None
+    combined: Slug | None = None
+    volume: tuple[str, ...] = Field(
+        default=("burden__total_volume_ml",),
+        min_length=1,
+        description="shell patterns of feature columns that measure nothing but the volume of lesions",
+    )
+    controls: bool = True
+    permutations: int = Field(default=20, ge=0, le=1000)
+
+    def named(self) -> dict[str, str]:
+        """Feature sets by arm."""
+        arms = {"clinical": self.clinical, "radiomics": self.radiomics, "combined": self.combined}
+        return {arm: name for arm, name in arms.items() if name is not None}
+
+    def refuse_misfits(self, sets: dict[str, FeatureSetConfig]) -> None:
+        """Refuse feature sets that are not what their arm says (``ValueError``)."""
+        named = self.named()
+        if not named:
+            raise ValueError("answer names no feature set")
+        if taken := sorted(set(CONTROL_SETS) & set(sets)):
+            raise ValueError(f"feature sets may not be named {', '.join(taken)}: the answer makes its own")
+        for arm, name in named.items():
+            if name not in sets:
+                raise ValueError(f"answer names the feature set {name!r}, which the experiment does not have")
+            if (bool(sets[name].columns), sets[name].radiomics is not None) != _ARM_HOLDS[arm]:
+                raise ValueError(f"answer: the feature set {name!r} cannot be the arm {arm!r}: it holds other columns")
+        if {"clinical", "combined"} <= set(named):
+            seen = [(sets[named[arm]].columns, sets[named[arm]].exclude) for arm in ("clinical", "combined")]
+            if seen[0] != seen[1]:
+                raise ValueError("answer: clinical and combined need the same clinical columns, or they differ in more")
 
 
 class SimulatedSource(Strict):
@@ -331,8 +424,21 @@ class ExperimentConfig(Strict):
         default_factory=dict, description="endpoint: criteria for the alias of the delivered model"
     )
     track_folds: bool = Field(default=True, description="a tracked run for every outer fold of every model")
+    answer: AnswerConfig | None = Field(default=None, description="arms that answer what radiomics adds")
     performance_claim: bool = True
     cautions: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _answer_fits(self) -> ExperimentConfig:
+        asked = self.answer
+        if asked is None:
+            return self
+        asked.refuse_misfits(self.feature_sets)
+        if asked.learner is not None and asked.learner not in self.learners:
+            raise ValueError(f"answer names the learner {asked.learner!r}, which the experiment does not use")
+        if asked.rule is not None and asked.rule not in (*self.comparators, *self.reported_scores):
+            raise ValueError(f"answer names the rule {asked.rule!r}, which is no comparator and no reported score")
+        return self
 
     @model_validator(mode="after")
     def _names_exist(self) -> ExperimentConfig:
