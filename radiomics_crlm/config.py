@@ -359,6 +359,56 @@ class AnswerConfig(Strict):
                 raise ValueError("answer: clinical and combined need the same clinical columns, or they differ in more")
 
 
+CONTROL_SETS = ("volume_only", "negative_control")
+"""Feature sets that a study makes itself to answer its question; no other set may be named so."""
+_ARM_HOLDS = {"clinical": (True, False), "radiomics": (False, True), "combined": (True, True)}
+
+
+class AnswerConfig(Strict):
+    """Which models answer whether radiomics adds anything, and beside which controls.
+
+    ``clinical``, ``radiomics`` and ``combined`` name feature sets; their models are those of one ``learner`` (the first),
+    declared here and never picked by result. ``rule`` is the comparator or delivered score that stands for the rules
+    (the first). ``controls`` are a model of the volume alone and the combined model with its radiomics exchanged
+    between patients; ``permutations`` says how often the model is refitted on permuted outcomes.
+    """
+
+    learner: LearnerName | None = None
+    rule: str | None = None
+    clinical: Slug | None = None
+    radiomics: Slug | None = None
+    combined: Slug | None = None
+    volume: tuple[str, ...] = Field(
+        default=("burden__total_volume_ml",),
+        min_length=1,
+        description="shell patterns of feature columns that measure nothing but the volume of lesions",
+    )
+    controls: bool = True
+    permutations: int = Field(default=20, ge=0, le=1000)
+
+    def named(self) -> dict[str, str]:
+        """Feature sets by arm."""
+        arms = {"clinical": self.clinical, "radiomics": self.radiomics, "combined": self.combined}
+        return {arm: name for arm, name in arms.items() if name is not None}
+
+    def refuse_misfits(self, sets: dict[str, FeatureSetConfig]) -> None:
+        """Refuse feature sets that are not what their arm says (``ValueError``)."""
+        named = self.named()
+        if not named:
+            raise ValueError("answer names no feature set")
+        if taken := sorted(set(CONTROL_SETS) & set(sets)):
+            raise ValueError(f"feature sets may not be named {', '.join(taken)}: the answer makes its own")
+        for arm, name in named.items():
+            if name not in sets:
+                raise ValueError(f"answer names the feature set {name!r}, which the experiment does not have")
+            if (bool(sets[name].columns), sets[name].radiomics is not None) != _ARM_HOLDS[arm]:
+                raise ValueError(f"answer: the feature set {name!r} cannot be the arm {arm!r}: it holds other columns")
+        if {"clinical", "combined"} <= set(named):
+            seen = [(sets[named[arm]].columns, sets[named[arm]].exclude) for arm in ("clinical", "combined")]
+            if seen[0] != seen[1]:
+                raise ValueError("answer: clinical and combined need the same clinical columns, or they differ in more")
+
+
 class SimulatedSource(Strict):
     """A simulated cohort, made on the spot (keys of ``phantom.SimulationConfig``)."""
 
@@ -425,8 +475,21 @@ class ExperimentConfig(Strict):
     )
     track_folds: bool = Field(default=True, description="a tracked run for every outer fold of every model")
     answer: AnswerConfig | None = Field(default=None, description="arms that answer what radiomics adds")
+    answer: AnswerConfig | None = Field(default=None, description="arms that answer what radiomics adds")
     performance_claim: bool = True
     cautions: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _answer_fits(self) -> ExperimentConfig:
+        asked = self.answer
+        if asked is None:
+            return self
+        asked.refuse_misfits(self.feature_sets)
+        if asked.learner is not None and asked.learner not in self.learners:
+            raise ValueError(f"answer names the learner {asked.learner!r}, which the experiment does not use")
+        if asked.rule is not None and asked.rule not in (*self.comparators, *self.reported_scores):
+            raise ValueError(f"answer names the rule {asked.rule!r}, which is no comparator and no reported score")
+        return self
 
     @model_validator(mode="after")
     def _answer_fits(self) -> ExperimentConfig:
