@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from radiomics_crlm.errors import ConfigError
 from radiomics_crlm.imaging.geometry import Volume
+from radiomics_crlm.imaging.regions import label_boxes
 from radiomics_crlm.imaging.rings import distance_inside, distance_outside, fine_steps
 
 WAVE_MM = 5.0
@@ -201,8 +202,7 @@ def smooth_field(
 
 def _regions(mask: Volume) -> Iterator[tuple[int, Box]]:
     """Labels of the mask with their boxes, smallest label first."""
-    boxes = ndimage.find_objects(mask.array)
-    return ((label, box) for label, box in enumerate(boxes, start=1) if box is not None)
+    yield from label_boxes(mask.array).items()
 
 
 def _grown(box: Box, reach_mm: float, mask: Volume) -> Box:

@@ -41,7 +41,7 @@ from radiomics_crlm.features.profiles import Profile, engine_image_types, engine
 from radiomics_crlm.features.resampling import Box, LabelPart, Need, OnGrid, needed_bytes, region_on_grid
 from radiomics_crlm.imaging.geometry import Volume, check_same_geometry, from_itk, to_itk
 from radiomics_crlm.imaging.normalise import correct_bias, scale_to_tissue
-from radiomics_crlm.imaging.regions import as_label_mask
+from radiomics_crlm.imaging.regions import as_label_mask, bounding_box, label_boxes
 
 __all__ = [
     "PreparedScan",
@@ -206,10 +206,9 @@ def _boxes(labels: Mapping[str, LabelPart]) -> dict[Region, Box]:
     """Regions and their boxes in the image, lesions first."""
     found: dict[Region, Box] = {}
     for role, part in labels.items():
-        for n, box in enumerate(ndimage.find_objects(part.array), start=1):
-            if box is not None:
-                where = tuple(slice(s.start + a, s.stop + a) for s, a in zip(box, part.start, strict=True))
-                found[Region(role, n if role == "lesion" else 0)] = where
+        for n, box in label_boxes(part.array).items():
+            where = tuple(slice(s.start + a, s.stop + a) for s, a in zip(box, part.start, strict=True))
+            found[Region(role, n if role == "lesion" else 0)] = where
     return found
 
 
@@ -328,12 +327,7 @@ def _box_of(inside: np.ndarray) -> Box:
 
 def _extent(array: np.ndarray) -> Box:
     """Box of the values that are not zero; empty if all are."""
-    box: Box = (slice(None),) * 3
-    for axis in range(3):
-        some = np.flatnonzero(array[box].any(axis=tuple(a for a in range(3) if a != axis)))
-        ends = slice(int(some[0]), int(some[-1]) + 1) if len(some) else slice(0, 0)
-        box = (*box[:axis], ends, *box[axis + 1 :])
-    return box
+    return bounding_box(array) or (slice(0, 0),) * 3
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from radiomics_crlm.errors import ConfigError, InputError
 from radiomics_crlm.imaging.geometry import Volume
+from radiomics_crlm.imaging.regions import label_boxes
 
 # What the extraction sees around a region: its margin, and the spline of its resampling (0.27 per voxel, 1e-6 at 10).
 _SURROUNDINGS_MM, _SURROUNDINGS_VOXELS = 10.0, 10
@@ -121,7 +122,7 @@ def boxes_of(mask: Volume) -> Mapping[int, Box]:
     InputError
         If the mask holds no label.
     """
-    found = {n: box for n, box in enumerate(ndimage.find_objects(mask.array), start=1) if box is not None}
+    found = label_boxes(mask.array)
     if not found:
         raise InputError("the mask holds no lesion to perturb")
     return found

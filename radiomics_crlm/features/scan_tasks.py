@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from radiomics_crlm.errors import CaseError, ConfigError
 from radiomics_crlm.features.cache import ScanCache, decode, encode
@@ -20,7 +19,7 @@ from radiomics_crlm.features.parts import Region, RegionFeatures, part_names
 from radiomics_crlm.features.profiles import Profile
 from radiomics_crlm.imaging.measurements import measure_scan, measured_row
 from radiomics_crlm.imaging.quality import check_loaded
-from radiomics_crlm.imaging.regions import bounding_box, measure_lesions
+from radiomics_crlm.imaging.regions import bounding_box, label_boxes, measure_lesions
 from radiomics_crlm.imaging.scan import LoadedScan, ScanFiles, load_scan
 from radiomics_crlm.parallel import peak_memory
 
@@ -229,7 +228,7 @@ def _extents(found: LoadedScan) -> list[Extent]:
         "remnant": found.anatomy["remnant"] & ~tumour if "remnant" in found.anatomy else None,
     }
     boxes: list[tuple[str, int, Sequence[slice] | None]] = [
-        ("lesion", label, box) for label, box in enumerate(ndimage.find_objects(found.lesions.array), start=1)
+        ("lesion", label, box) for label, box in label_boxes(found.lesions.array).items()
     ]
     boxes += [(role, 0, bounding_box(organ)) for role, organ in organs.items() if organ is not None]
     return [(role, label, int(np.prod([s.stop - s.start for s in box]))) for role, label, box in boxes if box]
@@ -240,7 +239,7 @@ def _anatomy(found: LoadedScan) -> dict[str, float | str]:
     remnant is what is left of it without tumour."""
     voxel, tumour = found.lesions.voxel_volume_ml, found.tumour
     flags = list(dict.fromkeys(found.anatomy_flags))
-    result: dict[str, float | str] = {"tumour_volume_ml": int(tumour.sum()) * voxel}
+    result: dict[str, float | str] = {"tumour_volume_ml": np.count_nonzero(tumour) * voxel}
     if "liver" in found.anatomy:
         liver = found.anatomy["liver"] | tumour
         result["liver_volume_ml"] = int(liver.sum()) * voxel

@@ -13,7 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from radiomics_crlm.imaging.geometry import Volume, from_itk, to_itk
-from radiomics_crlm.imaging.regions import bounding_box
+from radiomics_crlm.imaging.regions import bounding_box, label_boxes
 
 # A lesion is the same if this share of the smaller of the two lies in the other. Alignment of livers leaves a few mm.
 MIN_OVERLAP = 0.25
@@ -178,7 +178,7 @@ def _shares(source: Volume, target: Volume, move: Alignment, rows: Sequence[int]
 
 def _places(mask: Volume, label: int) -> np.ndarray:
     """Centres of the voxels of a lesion, mm, LPS."""
-    box = ndimage.find_objects(mask.array)[label - 1]
+    box = label_boxes(mask.array)[label]
     index = np.argwhere(mask.array[box] == label) + [s.start for s in box]
     return np.asarray(index[:, ::-1] @ mask.index_to_mm.T + np.array(mask.origin))
 

@@ -11,7 +11,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from radiomics_crlm.imaging.geometry import Volume
-from radiomics_crlm.imaging.regions import bounding_box, measure_lesions
+from radiomics_crlm.imaging.regions import bounding_box, label_boxes, measure_lesions
 from radiomics_crlm.imaging.rings import Ring, all_lesions, core_and_rim, peritumoural_ring, planned_remnant
 
 RING_MM = 10.0
@@ -348,9 +348,7 @@ def _distances(lesions: Volume, anatomy: Mapping[str, np.ndarray]) -> dict[int, 
     }
     goals = {name: None if r is None else _surface(r, lesions.spacing) for name, r in regions.items()}
     found: dict[int, dict[str, float | None]] = {}
-    for label, box in enumerate(ndimage.find_objects(lesions.array), start=1):
-        if box is None:
-            continue
+    for label, box in label_boxes(lesions.array).items():
         inside = np.zeros(lesions.array.shape, dtype=bool)
         inside[box] = lesions.array[box] == label
         surface = _surface(inside, lesions.spacing) if any(goals.values()) else None

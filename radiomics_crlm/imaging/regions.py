@@ -40,6 +40,8 @@ COMPONENTS = "components"
 NO_LESION = "none"
 # More labels than any patient has lesions: the file is an image or a multi-organ map.
 MAX_LABELS = 200
+# Looking for boxes makes room for every number up to the largest label; above this, labels are renumbered first.
+_LARGEST_COUNTED = 65_535
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def body_axis(mask: Volume) -> int:
 
 
 def as_label_mask(mask: Volume, *, case: str, may_be_empty: bool = False) -> Volume:
-    """The mask with 32-bit integer labels.
+    """The mask with integer labels, of 8 bits where they suffice: masks are as large as scans and nearly empty.
 
     ``may_be_empty``: the manifest says that the scan shows no lesion.
 
@@ -85,7 +87,7 @@ def as_label_mask(mask: Volume, *, case: str, may_be_empty: bool = False) -> Vol
         raise CaseError("mask_not_integer", what, where=case, expected="labels from 0 to 2147483647")
     if high == 0 and not may_be_empty:
         raise CaseError("empty_mask", "the mask holds no labelled voxel", where=case)
-    labels = array.astype(np.int32, copy=False)
+    labels = array.astype(np.uint8 if high <= np.iinfo(np.uint8).max else np.int32, copy=False)
     if high > MAX_LABELS and len(np.unique(labels)) - 1 > MAX_LABELS:
         what = "the mask has more labels than a patient has regions; is it an image?"
         raise CaseError("too_many_labels", what, where=case, expected=f"at most {MAX_LABELS}")
@@ -94,13 +96,32 @@ def as_label_mask(mask: Volume, *, case: str, may_be_empty: bool = False) -> Vol
 
 def bounding_box(region: np.ndarray) -> tuple[slice, slice, slice] | None:
     """Smallest box that holds the voxels of a region (those that are not 0), or None if it is empty."""
-    ends = []
-    for axis in range(3):
-        hit = np.flatnonzero(region.any(axis=tuple(k for k in range(3) if k != axis)))
+    box = [slice(None)] * 3
+    for axis in range(3):  # each axis only within what the ones before have left
+        hit = np.flatnonzero(region[tuple(box)].any(axis=tuple(k for k in range(3) if k != axis)))
         if not len(hit):
             return None
-        ends.append(slice(int(hit[0]), int(hit[-1]) + 1))
-    return ends[0], ends[1], ends[2]
+        box[axis] = slice(int(hit[0]), int(hit[-1]) + 1)
+    return box[0], box[1], box[2]
+
+
+def label_boxes(labels: np.ndarray) -> dict[int, tuple[slice, slice, slice]]:
+    """Smallest box of each label that an array of integers holds, by rising label."""
+    around = bounding_box(labels)
+    if around is None:
+        return {}
+    part, start = labels[around], [s.start for s in around]
+    names = range(1, int(part.max()) + 1)
+    if len(names) > _LARGEST_COUNTED:
+        names = np.unique(part[part > 0]).tolist()
+        part = np.where(part > 0, np.searchsorted(names, part) + 1, 0)
+    boxes = zip(names, ndimage.find_objects(part), strict=True)
+    return {name: _shifted(box, start) for name, box in boxes if box is not None}
+
+
+def _shifted(box: tuple[slice, ...], start: list[int]) -> tuple[slice, slice, slice]:
+    z, y, x = (slice(s.start + n, s.stop + n) for s, n in zip(box, start, strict=True))
+    return z, y, x
 
 
 def peeled(region: np.ndarray) -> np.ndarray:
@@ -128,10 +149,15 @@ def labels_of(mask: Volume, wanted: tuple[int, ...] | None) -> tuple[list[int], 
 
 def keep_labels(mask: Volume, labels: Iterable[int]) -> Volume:
     """The mask with every other label set to 0."""
-    kept, box = np.zeros_like(mask.array), bounding_box(mask.array)
-    if box is not None:
-        part = mask.array[box]
-        kept[box] = np.where(np.isin(part, list(labels)), part, 0)
+    box = bounding_box(mask.array)
+    if box is None:
+        return mask
+    part = mask.array[box]
+    wanted = np.isin(part, [0, *labels])
+    if wanted.all():
+        return mask
+    kept = np.zeros_like(mask.array)
+    kept[box] = np.where(wanted, part, 0)
     return replace(mask, array=kept)
 
 
@@ -147,9 +173,9 @@ def measure_lesions(mask: Volume, labels: Iterable[int] | None = None) -> pd.Dat
         components and flags: ``one_voxel``, ``one_slice`` (one voxel thick along an axis), ``touches_border``,
         ``several_components``.
     """
-    boxes = ndimage.find_objects(mask.array)
-    chosen = [n for n, box in enumerate(boxes, start=1) if box is not None] if labels is None else sorted(labels)
-    rows = [asdict(_measure(mask, n, boxes[n - 1])) for n in chosen]
+    boxes = label_boxes(mask.array)
+    chosen = list(boxes) if labels is None else sorted(labels)
+    rows = [asdict(_measure(mask, n, boxes[n])) for n in chosen]
     return pd.DataFrame(rows, columns=list(LesionSize.__dataclass_fields__))
 
 

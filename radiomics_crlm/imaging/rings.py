@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from radiomics_crlm.errors import ConfigError, InputError
 from radiomics_crlm.imaging.geometry import Volume
-from radiomics_crlm.imaging.regions import labels_of
+from radiomics_crlm.imaging.regions import label_boxes, labels_of
 
 FINE_STEP_MM = 0.5
 # About 200 MiB of working memory and a second of time; larger regions are subdivided less.
@@ -214,7 +214,7 @@ def _check(lesions: Volume, label: int, width_mm: float) -> None:
 
 def _grown_box(lesions: Volume, label: int, width_mm: float) -> tuple[slice, slice, slice]:
     """Bounding box of a lesion with room for a ring and two voxels, within the array."""
-    found = ndimage.find_objects(lesions.array)[label - 1]
+    found = label_boxes(lesions.array)[label]
     room = [int(np.ceil(width_mm / step)) + 2 for step in reversed(lesions.spacing)]
     z, y, x = (
         slice(max(s.start - r, 0), min(s.stop + r, n)) for s, r, n in zip(found, room, lesions.array.shape, strict=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +70,7 @@ class LoadedScan:
     anatomy_flags: tuple[str, ...]
     contrast_delay_s: float | None = None
 
-    @property
+    @cached_property
     def tumour(self) -> np.ndarray:
         """All lesions, boolean."""
         return np.asarray(self.lesions.array > 0)

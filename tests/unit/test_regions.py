@@ -13,6 +13,7 @@ from radiomics_crlm.imaging.geometry import Volume
 from radiomics_crlm.imaging.regions import (
     as_label_mask,
     keep_labels,
+    label_boxes,
     labels_of,
     longest_diameter,
     measure_lesions,
@@ -157,3 +158,47 @@ def test_peeling_is_an_erosion_in_the_plane(seed: int) -> None:
     region = rng.random((4, 9, 10)) < rng.choice([0.0, 0.6, 0.9, 1.0])
     region[:, : seed % 3] = False
     np.testing.assert_array_equal(peeled(region), ndimage.binary_erosion(region, np.ones((1, 3, 3))))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32, np.int64])
+def test_boxes_of_labels_are_those_of_a_plain_search(dtype: type) -> None:
+    rng = np.random.default_rng(5)
+    labels = np.zeros((9, 11, 13), dtype=dtype)
+    for label in (7, 1, 120):
+        z, y, x = (int(rng.integers(0, n - 3)) for n in labels.shape)
+        labels[z : z + 3, y : y + 2, x : x + 3] = label
+    plain = {
+        n: tuple(slice(int(i.min()), int(i.max()) + 1) for i in np.nonzero(labels == n))
+        for n in sorted(set(labels[labels > 0].tolist()))
+    }
+    assert list(label_boxes(labels).items()) == list(plain.items())
+    assert label_boxes(np.zeros_like(labels)) == {}
+
+
+def test_boxes_of_huge_labels_need_no_room_for_the_numbers_below() -> None:
+    labels = np.zeros((4, 5, 6), dtype=np.int32)
+    labels[1:3, 2, 3] = np.iinfo(np.int32).max
+    labels[3, 4, 5] = 70_000
+    assert label_boxes(labels) == {
+        70_000: (slice(3, 4), slice(4, 5), slice(5, 6)),
+        2_147_483_647: (slice(1, 3), slice(2, 3), slice(3, 4)),
+    }
+    assert measure_lesions(mask_of(labels))["lesion"].tolist() == [70_000, 2_147_483_647]
+
+
+@pytest.mark.parametrize(("largest", "dtype"), [(255, np.uint8), (256, np.int32)])
+def test_labels_take_eight_bits_where_they_suffice(largest: int, dtype: type) -> None:
+    labels = np.zeros((3, 3, 3))
+    labels[1, 1, 1] = largest
+    array = as_label_mask(mask_of(labels), case="c").array
+    assert array.dtype == dtype
+    assert array.max() == largest
+
+
+def test_keeping_every_label_keeps_the_mask() -> None:
+    labels = np.zeros((3, 4, 5), dtype=np.uint8)
+    labels[1, 1, 1], labels[2, 2, 2] = 3, 5
+    mask = mask_of(labels)
+    assert keep_labels(mask, [3, 5]) is mask
+    assert np.unique(keep_labels(mask, [5]).array).tolist() == [0, 5]
+    assert labels[1, 1, 1] == 3
