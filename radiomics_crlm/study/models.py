@@ -106,7 +106,7 @@ def check_learners(experiment: ExperimentConfig) -> None:
     if "ebm" in experiment.learners:
         require_interpret()
     kinds = {name: endpoint.kind for name, endpoint in load_endpoints().items() if name in experiment.endpoints}
-    sources = {name: _sources(feature_set) for name, feature_set in experiment.feature_sets.items()}
+    sources = {name: sources_of(feature_set) for name, feature_set in experiment.feature_sets.items()}
     for learner in experiment.learners:
         reasons = [why_not(learner, kind, blocks) for kind in kinds.values() for blocks in sources.values()]
         if all(reasons) and reasons:
@@ -131,7 +131,8 @@ def check_learners(experiment: ExperimentConfig) -> None:
             )
 
 
-def _sources(feature_set: FeatureSetConfig) -> set[str]:
+def sources_of(feature_set: FeatureSetConfig) -> set[str]:
+    """What a feature set holds: clinical columns, radiomics, or both."""
     return {
         name for name, wanted in (("clinical", feature_set.columns), ("radiomics", feature_set.radiomics)) if wanted
     }
@@ -236,7 +237,7 @@ def train_models(
     attributions: list[pd.DataFrame] = []
     delivered: dict[str, tuple[Plan, Pipeline]] = {}
     for number, plan in enumerate(plans):
-        data = _data_of(prepared, plan)
+        data = data_of(prepared, plan)
         before = number * fits
 
         def report(done: int, _: int, before: int = before) -> None:
@@ -272,7 +273,7 @@ def train_models(
 
 def final_model(experiment: ExperimentConfig, prepared: Prepared, plan: Plan) -> Pipeline:
     """The model of the whole cohort: tuned by inner cross-validation, then fitted on all."""
-    data = _data_of(prepared, plan)
+    data = data_of(prepared, plan)
     return fit_final(
         data.predictors,
         data.outcome,
@@ -294,7 +295,7 @@ def check_designs(experiment: ExperimentConfig, prepared: Prepared, plans: Seque
         Naming the endpoint, the fold and the numbers: too few events, a constant target, a fold without events.
     """
     for plan in plans:
-        data = _data_of(prepared, plan)
+        data = data_of(prepared, plan)
         check_design(
             data.predictors,
             data.outcome,
@@ -326,8 +327,8 @@ def check_deliverable(experiment: ExperimentConfig, prepared: Prepared, plans: S
 
 
 @dataclass(frozen=True)
-class _Data:
-    """The rows of one model."""
+class ModelData:
+    """Predictors, outcomes and folds of one model, its patients alone."""
 
     endpoint: EndpointConfig
     predictors: pd.DataFrame
@@ -335,8 +336,9 @@ class _Data:
     folds: pd.DataFrame
 
 
-def _data_of(prepared: Prepared, plan: Plan) -> _Data:
+def data_of(prepared: Prepared, plan: Plan) -> ModelData:
+    """Predictors, outcomes and folds of the patients of a plan."""
     table = plan.predictors.table
     outcome = prepared.outcomes[plan.endpoint].set_index("patient_id")[["event", "months"]].loc[table.index]
     folds = prepared.folds[prepared.folds["patient_id"].isin(table.index)]
-    return _Data(prepared.endpoints[plan.endpoint], table, outcome, folds)
+    return ModelData(prepared.endpoints[plan.endpoint], table, outcome, folds)
