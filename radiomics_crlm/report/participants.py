@@ -231,9 +231,11 @@ def predictors(artefacts: Artefacts) -> Part:
         for model, record in models.items():
             for column in record.get("columns", []):
                 used.setdefault(str(column), set()).add(model.partition("/")[0])
+    titles = {name: body.title for name, body in artefacts.experiment.feature_sets.items()}
+    # The controls of the study have columns of its feature sets; the card explains them where it answers the question.
+    used = {column: own for column, sets in used.items() if (own := sets & set(titles))}
     if not used:
         return {"absent": "the record of the run names no predictor columns"}
-    titles = {name: body.title for name, body in artefacts.experiment.feature_sets.items()}
     earliest = _known_at(artefacts)
     late = {e["column"] for e in leak(artefacts)["admitted"]}
     clinical: list[Part] = []

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from radiomics_crlm.config import EndpointConfig
+from radiomics_crlm.config import CONTROL_SETS, EndpointConfig
 from radiomics_crlm.report.artefacts import Artefacts
 from radiomics_crlm.report.wording import (
     METRIC_DECIMALS,
@@ -74,12 +74,22 @@ def _plain(row: pd.Series) -> Part:
     return values | {"n": int(row["n"]), "events": int(row["events"]), "method": str(row["method"])}
 
 
-def find_comparison(artefacts: Artefacts, endpoint: str, model: str, reference: str) -> Part | None:
-    """Paired difference model minus reference in the primary metric; a row saved the other way round is turned."""
+def find_comparison(
+    artefacts: Artefacts, endpoint: str, model: str, reference: str, *, refitted: bool = False
+) -> Part | None:
+    """Paired difference model minus reference in the primary metric; a row saved the other way round is turned.
+
+    ``refitted``: with the interval that allows for refitted models, where there is one.
+    """
     rows = artefacts.of_endpoint("comparisons", endpoint)
     if rows is None:
         return None
-    rows = rows.loc[rows["metric"] == primary_metric(artefacts.endpoints[endpoint])]
+    metric = primary_metric(artefacts.endpoints[endpoint])
+    found = _between(rows.loc[rows["metric"] == f"{metric}_folds"], model, reference) if refitted else None
+    return found or _between(rows.loc[rows["metric"] == metric], model, reference)
+
+
+def _between(rows: pd.DataFrame, model: str, reference: str) -> Part | None:
     straight = rows.loc[(rows["model"] == model) & (rows["reference"] == reference)]
     if len(straight):
         return _plain(straight.iloc[0])
@@ -151,7 +161,7 @@ def _table(metrics: pd.DataFrame, heads: list[Part], columns: list[str]) -> Part
 
 def _order(artefacts: Artefacts, name: str) -> tuple[int, str]:
     """Models in the order of the experiment, scores in the order of its rules."""
-    feature_sets = list(artefacts.experiment.feature_sets)
+    feature_sets = [*artefacts.experiment.feature_sets, *CONTROL_SETS]
     order = feature_sets + list(artefacts.experiment.rules) + list(artefacts.experiment.reported_scores)
     key = name.partition("/")[0].partition(" (")[0]
     return (order.index(key) if key in order else len(order), name)

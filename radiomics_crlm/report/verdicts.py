@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from radiomics_crlm.report.artefacts import Artefacts
 from radiomics_crlm.report.performance import calibration_sentence, find_comparison, metric_row, primary_metric
-from radiomics_crlm.report.wording import METRIC_TITLES, MOMENTS, deciding_decimals, fixed, interval, listed
+from radiomics_crlm.report.wording import METRIC_TITLES, MOMENTS, deciding_decimals, fixed, interval, listed, number
 
 Part = dict[str, Any]
 
@@ -21,8 +22,9 @@ def shown_model(artefacts: Artefacts, endpoint: str) -> str | None:
     if chosen:
         return str(chosen)
     rows = artefacts.of_endpoint("metrics", endpoint)
-    names = [] if rows is None else [n for n in dict.fromkeys(rows["model"]) if artefacts.is_model(n)]
     sets = artefacts.experiment.feature_sets
+    fitted = [] if rows is None else [n for n in dict.fromkeys(rows["model"]) if artefacts.is_model(n)]
+    names = [name for name in fitted if name.partition("/")[0] in sets]
 
     def breadth(name: str) -> int:
         body = sets[name.partition("/")[0]]
@@ -178,7 +180,7 @@ def _radiomics_line(artefacts: Artefacts, endpoint: str, model: str) -> Part:
             "conclusion": "What radiomics adds is not available: the experiment has no clinical model beside this one."
         }
     line |= {"reference": reference, "reference_title": artefacts.model_title(reference)}
-    found = find_comparison(artefacts, endpoint, model, reference)
+    found = find_comparison(artefacts, endpoint, model, reference, refitted=True)
     if found is None or found["difference"] is None:
         reason = "the comparison could not be computed" if found else artefacts.why_absent("comparisons")
         return line | {"conclusion": f"What radiomics adds is not available: {reason}."}
@@ -216,3 +218,77 @@ def _warnings(artefacts: Artefacts, own: Part, metric: str) -> list[Part]:
         conclusion = "look for a leak before believing it."
         return [{"kind": "suspicious", "tone": "worse", "numbers": text, "conclusion": conclusion}]
     return []
+
+
+_ANSWERS = {
+    "combined": ("Radiomics adds {} to the {} of the clinical model", "that it helps here", "that it harms here"),
+    "radiomics": ("Radiomics alone has a {metric} that differs by {} from that of the clinical model",
+                  "that it is better here", "that it is worse here"),
+    "clinical": ("The clinical model has a {metric} that differs by {} from that of the rules",
+                 "that it is better here", "that it is worse here"),
+}  # fmt: skip
+_ALARMS = {
+    "negative_control": "Caution: radiomics of other patients add {} as well: what is added is not about the patient.",
+    "permuted_outcome": "Caution: models of permuted outcomes are {} better than chance: look for a leak.",
+}
+
+
+def answer_sentence(rows: Iterable[Mapping[str, Any]]) -> str:
+    """The question of an experiment, answered in words for one endpoint.
+
+    Parameters
+    ----------
+    rows
+        Rows of the table ``answers`` of one endpoint.
+
+    Examples
+    --------
+    >>> clinical = {"arm": "clinical", "model": "clinical/ridge", "verdict": "adds"}
+    >>> added = {"arm": "combined", "metric": "c_index_folds", "reference": "clinical/ridge", "difference": 0.01,
+    ...          "difference_lower": 0.002, "difference_upper": 0.018, "verdict": "adds"}
+    >>> answer_sentence([clinical, added])
+    'Radiomics adds 0.010 (95 % interval 0.002 to 0.018) to the C of the clinical model: evidence that it helps here.'
+    """
+    arms = {str(row["arm"]): row for row in rows}
+    combined, clinical = arms.get("combined", {}), arms.get("clinical", {})
+    parts = []
+    if _is_against_clinical(combined, clinical):
+        parts.append(_answer("combined", combined))
+    else:
+        lacking = combined if combined.get("verdict", "absent") == "absent" else clinical
+        parts.append(f"What radiomics adds is not known: {lacking.get('reason') or 'there is no such model'}.")
+        other = "radiomics" if _is_against_clinical(arms.get("radiomics", {}), clinical) else "clinical"
+        parts += [_answer(other, arms[other])] if _is_set_against_a_model(arms.get(other, {})) else []
+    for arm, text in _ALARMS.items():
+        row = arms.get(arm, {})
+        if row.get("verdict") == "adds" and (row["reference"] == "chance" or _is_against_clinical(row, clinical)):
+            parts.append(text.format(_gain(row)))
+    return " ".join(parts)
+
+
+def _is_against_clinical(row: Mapping[str, Any], clinical: Mapping[str, Any]) -> bool:
+    known = row.get("verdict", "absent") != "absent" and clinical.get("verdict", "absent") != "absent"
+    return known and row.get("reference") == clinical.get("model")
+
+
+def _is_set_against_a_model(row: Mapping[str, Any]) -> bool:
+    return row.get("verdict", "absent") != "absent" and row.get("reference") != "chance"
+
+
+def _answer(arm: str, row: Mapping[str, Any]) -> str:
+    """What an arm adds to its reference, and whether that is evidence."""
+    sentence, better, worse = _ANSWERS[arm]
+    if row["verdict"] == "not_estimable":
+        what = "the clinical model" if arm == "clinical" else "radiomics"
+        return f"Whether {what} helps cannot be estimated: {row['reason']}."
+    metric = METRIC_TITLES[str(row["metric"]).removesuffix("_folds")]
+    conclusion = {"adds": f"evidence {better}", "worse": f"evidence {worse}", "no_evidence": f"no evidence {better}"}
+    said = sentence.format(_gain(row), metric, metric=metric)
+    return f"{said}: {conclusion[row['verdict']]}."
+
+
+def _gain(row: Mapping[str, Any]) -> str:
+    """A difference with its interval, with as many decimals as show on which side of 0 the limits are."""
+    value, lower, upper = (number(row[f"difference{end}"]) for end in ("", "_lower", "_upper"))
+    decimals = deciding_decimals((lower, upper), 3)
+    return f"{fixed(value, decimals)} (95 % interval {fixed(lower, decimals)} to {fixed(upper, decimals)})"
