@@ -256,7 +256,7 @@ def answer_sentence(rows: Iterable[Mapping[str, Any]]) -> str:
         parts.append(_answer("combined", combined))
     else:
         lacking = combined if combined.get("verdict", "absent") == "absent" else clinical
-        parts.append(f"What radiomics adds is not known: {lacking.get('reason') or 'there is no such model'}.")
+        parts.append(f"What radiomics adds is not known: {_reason(lacking)}.")
         other = "radiomics" if _is_against_clinical(arms.get("radiomics", {}), clinical) else "clinical"
         parts += [_answer(other, arms[other])] if _is_set_against_a_model(arms.get(other, {})) else []
     for arm, text in _ALARMS.items():
@@ -280,11 +280,16 @@ def _answer(arm: str, row: Mapping[str, Any]) -> str:
     sentence, better, worse = _ANSWERS[arm]
     if row["verdict"] == "not_estimable":
         what = "the clinical model" if arm == "clinical" else "radiomics"
-        return f"Whether {what} helps cannot be estimated: {row['reason']}."
+        return f"Whether {what} helps cannot be estimated: {_reason(row)}."
     metric = METRIC_TITLES[str(row["metric"]).removesuffix("_folds")]
     conclusion = {"adds": f"evidence {better}", "worse": f"evidence {worse}", "no_evidence": f"no evidence {better}"}
     said = sentence.format(_gain(row), metric, metric=metric)
     return f"{said}: {conclusion[row['verdict']]}."
+
+
+def _reason(row: Mapping[str, Any]) -> str:
+    said = row.get("reason")
+    return said if isinstance(said, str) and said else "there is no such model"
 
 
 def _gain(row: Mapping[str, Any]) -> str:
