@@ -123,7 +123,11 @@ def _one_or_several(content: object) -> str:
 
 
 class FeatureSetConfig(Strict):
-    """What a model may see. ``columns: all`` means every clinical predictor known at the prediction time."""
+    """What a model may see. ``columns: all`` means every clinical predictor known at the prediction time.
+
+    With ``level: lesion`` the model learns from lesions (columns ``lesion__*`` of ``features_lesion``), and the risk of
+    a patient is the ``aggregate`` of the risks of the lesions.
+    """
 
     title: str
     columns: Literal["all"] | tuple[str, ...] = ()
@@ -133,6 +137,8 @@ class FeatureSetConfig(Strict):
         | Annotated[tuple[RadiomicsSelection, ...], Tag("several"), Field(min_length=1)],
         Discriminator(_one_or_several),
     ] | None = None  # fmt: skip
+    level: Literal["patient", "lesion"] = "patient"
+    aggregate: Literal["max", "mean"] | None = None
 
     @property
     def selections(self) -> tuple[RadiomicsSelection, ...]:
@@ -140,12 +146,31 @@ class FeatureSetConfig(Strict):
         wanted = self.radiomics
         return () if wanted is None else wanted if isinstance(wanted, tuple) else (wanted,)
 
+    @property
+    def several_scans(self) -> bool:
+        """Whether radiomics come from several kinds of scans, or from named time points."""
+        kinds = {(wanted.modality, wanted.sequence) for wanted in self.selections}
+        return len(kinds) > 1 or any(wanted.timepoints for wanted in self.selections)
+
     @model_validator(mode="after")
     def _not_empty(self) -> FeatureSetConfig:
         if not self.columns and self.radiomics is None:
             raise ValueError("a feature set needs clinical columns, radiomics, or both")
         if len(self.selections) > 1 and any(wanted.robustness for wanted in self.selections):
             raise ValueError("robustness is judged on one kind of scan: a feature set with several cannot ask for it")
+        return self
+
+    @model_validator(mode="after")
+    def _lesions(self) -> FeatureSetConfig:
+        if (self.level == "lesion") != (self.aggregate is not None):
+            raise ValueError("aggregate is declared exactly if the level is lesion")
+        if self.level == "patient":
+            return self
+        wanted = self.selections
+        if len(wanted) != 1 or self.several_scans or wanted[0].missing == "impute" or wanted[0].robustness is not None:
+            raise ValueError("the level lesion takes one selection without timepoints, imputed scans and robustness")
+        if not all(pattern.startswith("lesion__") for pattern in wanted[0].columns):
+            raise ValueError("columns of the level lesion are those of lesions: patterns that begin with lesion__")
         return self
 
 
@@ -317,56 +342,6 @@ _ARM_HOLDS = {"clinical": (True, False), "radiomics": (False, True), "combined":
 class AnswerConfig(Strict):
     """Which models answer whether radiomics adds anything, and beside which controls.
 
-    ``clinical``, ``radiomics`` and ``combined`` name feature sets; their models are those of one ``learner`` (the first of
-    the experiment), declared here and never picked by result. ``rule`` is the comparator or delivered score that stands
-    for the rules (the first). ``controls`` are a model of the volume alone and the combined model with its radiomics
-    exchanged between patients; ``permutations`` says how often the model is refitted on permuted outcomes.
-    """
-
-    learner: LearnerName | None = None
-    rule: str | None = None
-    clinical: Slug | None = None
-    radiomics: Slug | None = None
-    combined: Slug | None = None
-    volume: tuple[str, ...] = Field(
-        default=("burden__total_volume_ml",),
-        min_length=1,
-        description="shell patterns of feature columns that measure nothing but the volume of lesions",
-    )
-    controls: bool = True
-    permutations: int = Field(default=20, ge=0, le=1000)
-
-    def named(self) -> dict[str, str]:
-        """Feature sets by arm."""
-        arms = {"clinical": self.clinical, "radiomics": self.radiomics, "combined": self.combined}
-        return {arm: name for arm, name in arms.items() if name is not None}
-
-    def refuse_misfits(self, sets: dict[str, FeatureSetConfig]) -> None:
-        """Refuse feature sets that are not what their arm says (``ValueError``)."""
-        named = self.named()
-        if not named:
-            raise ValueError("answer names no feature set")
-        if taken := sorted(set(CONTROL_SETS) & set(sets)):
-            raise ValueError(f"feature sets may not be named {', '.join(taken)}: the answer makes its own")
-        for arm, name in named.items():
-            if name not in sets:
-                raise ValueError(f"answer names the feature set {name!r}, which the experiment does not have")
-            if (bool(sets[name].columns), sets[name].radiomics is not None) != _ARM_HOLDS[arm]:
-                raise ValueError(f"answer: the feature set {name!r} cannot be the arm {arm!r}: it holds other columns")
-        if {"clinical", "combined"} <= set(named):
-            seen = [(sets[named[arm]].columns, sets[named[arm]].exclude) for arm in ("clinical", "combined")]
-            if seen[0] != seen[1]:
-                raise ValueError("answer: clinical and combined need the same clinical columns, or they differ in more")
-
-
-CONTROL_SETS = ("volume_only", "negative_control")
-"""Feature sets that a study makes itself to answer its question; no other set may be named so."""
-_ARM_HOLDS = {"clinical": (True, False), "radiomics": (False, True), "combined": (True, True)}
-
-
-class AnswerConfig(Strict):
-    """Which models answer whether radiomics adds anything, and beside which controls.
-
     ``clinical``, ``radiomics`` and ``combined`` name feature sets; their models are those of one ``learner`` (the first),
     declared here and never picked by result. ``rule`` is the comparator or delivered score that stands for the rules
     (the first). ``controls`` are a model of the volume alone and the combined model with its radiomics exchanged
@@ -475,21 +450,8 @@ class ExperimentConfig(Strict):
     )
     track_folds: bool = Field(default=True, description="a tracked run for every outer fold of every model")
     answer: AnswerConfig | None = Field(default=None, description="arms that answer what radiomics adds")
-    answer: AnswerConfig | None = Field(default=None, description="arms that answer what radiomics adds")
     performance_claim: bool = True
     cautions: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _answer_fits(self) -> ExperimentConfig:
-        asked = self.answer
-        if asked is None:
-            return self
-        asked.refuse_misfits(self.feature_sets)
-        if asked.learner is not None and asked.learner not in self.learners:
-            raise ValueError(f"answer names the learner {asked.learner!r}, which the experiment does not use")
-        if asked.rule is not None and asked.rule not in (*self.comparators, *self.reported_scores):
-            raise ValueError(f"answer names the rule {asked.rule!r}, which is no comparator and no reported score")
-        return self
 
     @model_validator(mode="after")
     def _answer_fits(self) -> ExperimentConfig:
@@ -517,6 +479,12 @@ class ExperimentConfig(Strict):
             raise ValueError(f"comparators {sorted(unknown)} are not among the rules")
         if unused := set(self.tuning.space) - set(self.learners):
             raise ValueError(f"tuning has a search space for {sorted(unused)}, which the experiment does not use")
+        of_lesions = [name for name, body in self.feature_sets.items() if body.level == "lesion"]
+        if of_lesions and (self.harmonisation is not None or self.design.external):
+            raise ValueError(f"{of_lesions} learn from lesions, which know no harmonisation and no external cohort")
+        several = [name for name, body in self.feature_sets.items() if body.several_scans]
+        if self.harmonisation is not None and several:
+            raise ValueError(f"harmonisation is for one scan of each patient; {several} take radiomics from several")
         fitted = "recalibrated" in self.rule_forms or self.rule_policy == "imputed"
         if fitted and self.design.kind == "temporal":
             raise ValueError("rules that are recalibrated or imputed in each fold would see later patients")
