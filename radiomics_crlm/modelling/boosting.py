@@ -6,6 +6,7 @@ One thread, no row or column sampling, the histogram method: the same data give 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -50,6 +51,28 @@ def train_booster(
     return xgboost.train(
         {"objective": objective, **_parameters(settings, seed)}, _matrix(X, label=label, weight=weight), settings.rounds
     )
+
+
+def train_hazard_booster(
+    X: Floats, derivatives: Callable[[Floats], tuple[Floats, Floats]], *, settings: BoosterSettings, seed: int
+) -> Booster:
+    """Fit trees for a log hazard ratio with a loss of its own.
+
+    Parameters
+    ----------
+    X
+        n x p, finite.
+    derivatives
+        First and second derivative of the loss by the n margins.
+    settings, seed
+        What to fit.
+    """
+
+    def objective(margin: Floats, _: xgboost.DMatrix) -> tuple[Floats, Floats]:
+        return derivatives(np.asarray(margin, dtype=float))
+
+    parameters = {"base_score": 0.0, **_parameters(settings, seed)}
+    return xgboost.train(parameters, _matrix(X, label=np.zeros(len(X))), settings.rounds, obj=objective)
 
 
 def train_aft_booster(

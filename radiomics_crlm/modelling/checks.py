@@ -186,6 +186,29 @@ def check_sites(wide: pd.DataFrame, recipe: Recipe, *, where: str, forward: bool
                 )  # fmt: skip
 
 
+def check_scans(X: pd.DataFrame, wide: pd.DataFrame, recipe: Recipe, *, where: str, forward: bool = False) -> None:
+    """Refuse training folds in which nobody has the scans of a block of inputs: nothing could be learned of it.
+
+    Raises
+    ------
+    InputError
+        With repeat, fold, count and remedy.
+    """
+    for label in dict.fromkeys(column.scan for column in recipe.columns if column.scan):
+        have = X[[column.name for column in recipe.columns if column.scan == label]].notna().any(axis=1).to_numpy()
+        for repeat in wide.columns:
+            fold = wide[repeat].to_numpy()
+            for number in outer_test_folds(fold, forward=forward):
+                train = training_flags(fold, number, forward=forward)
+                if not have[train].any():
+                    raise InputError(
+                        f"nobody in the training fold has {label}", where=f"{where}, repeat {repeat}, fold {number}",
+                        expected=f"at least 1 of {int(train.sum())} training patients",
+                        got=f"0; {int(have.sum())} of all {have.size} patients",
+                        remedy="take these scans out of the feature set, choose another design, or add patients",
+                    )  # fmt: skip
+
+
 def event_flags(y: Outcome, horizon: float | None) -> npt.NDArray[np.bool_]:
     """Who has the event (by the horizon, where there is one)."""
     return np.asarray((y["event"] == 1) if horizon is None else horizon_labels(y, horizon)[0] == 1)
@@ -217,3 +240,4 @@ def check_design(
     candidates(recipe, at)[0].check(outcome)
     check_events(outcome, wide, kind=recipe.kind, horizon=at, min_events=min_events, where=where, forward=forward)
     check_sites(wide, recipe, where=where, forward=forward)
+    check_scans(X, wide, recipe, where=where, forward=forward)

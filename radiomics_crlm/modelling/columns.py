@@ -39,6 +39,9 @@ class ColumnSpec:
         Never dropped by filters and selection (e.g. clinical columns beside many radiomic ones).
     block
         Where it comes from, for learners that model the two apart.
+    scan
+        The scans it comes from, in words, where a feature set has several or patients may lack them: columns of the
+        same scans are missing together and share their missingness indicator.
 
     Raises
     ------
@@ -52,6 +55,7 @@ class ColumnSpec:
     log: bool = False
     keep: bool = False
     block: Block = "clinical"
+    scan: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(ColumnKind):

@@ -7,18 +7,32 @@ cannot drift apart. The leak guard (:func:`radiomics_crlm.schema.refuse_later`) 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import ClassVar, Literal
 
-import numpy as np
 import pandas as pd
 from pydantic import ConfigDict
 
-from radiomics_crlm.config import FeatureSetConfig, RadiomicsSelection
+from radiomics_crlm.config import FeatureSetConfig
 from radiomics_crlm.errors import ConfigError, InputError, LeakError
-from radiomics_crlm.schema import AVAILABILITY, Refusal, TableSchema, is_later, load_schema, refuse_later
+from radiomics_crlm.modelling.lesions import stack_lesions
+from radiomics_crlm.modelling.scans import (
+    CHANGE_FROM,
+    ScanBlock,
+    as_blocks,
+    block_values,
+    blocks_of,
+    by_block,
+    matching_scans,
+    moments_known,
+    refuse_late_scans,
+)
+from radiomics_crlm.modelling.scans import ScanChoice as ScanChoice
+from radiomics_crlm.modelling.scans import ScanSelection as ScanSelection
+from radiomics_crlm.modelling.scans import choose_scans as choose_scans
+from radiomics_crlm.modelling.scans import select_scans as select_scans
+from radiomics_crlm.schema import Refusal, TableSchema, is_later, load_schema, refuse_later
 
 Source = Literal["clinical", "radiomics"]
 Kind = Literal["number", "boolean", "category"]
@@ -45,21 +59,13 @@ class InputSpec:
 
 
 @dataclass(frozen=True)
-class ScanSelection:
-    """Scans that radiomics inputs are taken from."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-
-    modality: str
-    sequence: str
-
-
-@dataclass(frozen=True)
 class Predictors:
     """What one model sees: ``table`` has the index ``patient_id`` and one column per input, in the order of ``inputs``.
 
     ``refused`` are columns and scans left out because they become known only later; ``admitted`` are such columns let
-    in on request, which the card must say.
+    in on request, which the card must say. ``blocks`` say which scans the radiomic inputs come from; ``scans`` is the
+    kind of scan if there is one only, and no moment is named. ``aggregate``, if any, says that the model learns from
+    lesions, and how their risks become that of the patient.
     """
 
     table: pd.DataFrame
@@ -67,18 +73,21 @@ class Predictors:
     refused: tuple[Refusal, ...]
     admitted: tuple[Refusal, ...]
     scans: ScanSelection | None
+    blocks: tuple[ScanBlock, ...] = ()
+    aggregate: Literal["", "max", "mean"] = ""
 
+    def block_names(self) -> dict[str, str]:
+        """Scans of each radiomic input, in words; empty where every patient has the one kind of scan there is."""
+        if all(block.plain and block.required for block in self.blocks):
+            return {}
+        found = by_block((spec.name for spec in self.inputs if spec.source == "radiomics"), self.blocks)
+        return {name: block.label for block, names in found.items() for name in names}
 
-@dataclass(frozen=True)
-class ScanChoice:
-    """The scan of each patient (index ``patient_id``) and the patients for whom there is none.
-
-    ``ambiguous`` have several equally late scans; ``only_later`` have scans, but all after the moment of prediction.
-    """
-
-    table: pd.DataFrame
-    ambiguous: frozenset[str]
-    only_later: frozenset[str]
+    def lacking(self) -> dict[str, int]:
+        """Number of patients without any value from the scans of each block."""
+        of = self.block_names()
+        inputs = {label: [name for name in of if of[name] == label] for label in dict.fromkeys(of.values())}
+        return {label: int(self.table[names].isna().all(axis=1).sum()) for label, names in inputs.items()}
 
 
 def build_predictors(
@@ -90,8 +99,15 @@ def build_predictors(
     speaks_at: str,
     allow_leak: bool = False,
     never: Collection[str] = (),
+    features_lesion: pd.DataFrame | None = None,
 ) -> Predictors:
-    """Plan the inputs of a feature set and assemble their table (:func:`plan_inputs`, then :func:`assemble`)."""
+    """Plan the inputs of a feature set and assemble their table (:func:`plan_inputs`, then :func:`assemble`).
+
+    A feature set of the level lesion takes its radiomics from ``features_lesion``: each lesion of a patient has columns
+    of its own.
+    """
+    if feature_set.level == "lesion":
+        feature_set, features_patient = _lesions_as_columns(feature_set, features_lesion)
     inputs, refused, admitted = plan_inputs(
         feature_set,
         clinical=clinical,
@@ -101,15 +117,23 @@ def build_predictors(
         allow_leak=allow_leak,
         never=never,
     )
-    scans = scan_selection(feature_set)
-    table = assemble(clinical, features_patient, inputs, scans, speaks_at=speaks_at)
-    return Predictors(table, inputs, refused, admitted, scans)
+    blocks = blocks_of(feature_set)
+    table = assemble(clinical, features_patient, inputs, blocks, speaks_at=speaks_at)
+    scans = blocks[0].scans if len(blocks) == 1 and blocks[0].plain else None
+    return Predictors(table, inputs, refused, admitted, scans, blocks, feature_set.aggregate or "")
 
 
-def scan_selection(feature_set: FeatureSetConfig) -> ScanSelection | None:
-    """Modality and sequence that a feature set takes radiomics from, or None if it has none."""
-    wanted = feature_set.radiomics
-    return None if wanted is None else ScanSelection(wanted.modality, wanted.sequence)
+def _lesions_as_columns(
+    feature_set: FeatureSetConfig, features_lesion: pd.DataFrame | None
+) -> tuple[FeatureSetConfig, pd.DataFrame | None]:
+    """The same request of a table with one row per scan and columns for each of its lesions."""
+    wanted = feature_set.selections[0]
+    kind = ScanSelection(wanted.modality, wanted.sequence)
+    table = None
+    if features_lesion is not None:
+        table = stack_lesions(matching_scans(features_lesion, kind), wanted.columns, feature_set.exclude)
+    # Nothing is left to choose: the table has the wanted columns alone.
+    return feature_set.model_copy(update={"radiomics": wanted.model_copy(update={"columns": ("lesion*:*",)})}), table
 
 
 def availability(schema: TableSchema, later: Mapping[str, str]) -> dict[str, str]:
@@ -171,15 +195,16 @@ def plan_inputs(
     Returns
     -------
     inputs, refused, admitted
-        Clinical inputs (vocabulary order, or the order of the list), then radiomics (by name); what was left out and
-        what was let in although it becomes known only later.
+        Clinical inputs (vocabulary order, or the order of the list), then radiomics (by kind of scan, moment and name);
+        what was left out and what was let in although it becomes known only later.
 
     Raises
     ------
     ConfigError
         If a listed column is unknown, absent or no predictor, a pattern matches nothing, or no input is left.
     LeakError
-        If a listed column becomes known only later (unless ``allow_leak``) or is the endpoint itself.
+        If a listed column becomes known only later (unless ``allow_leak``) or is the endpoint itself, or scans of a
+        named moment are asked for that is later.
     InputError
         If radiomics are wanted and the cohort has none at or before the moment of prediction.
     """
@@ -198,8 +223,10 @@ def plan_inputs(
         when = {name: available_at.get(name, schema.columns[name].available_at) for name in names}
         refused, admitted = [], refuse_later(when, speaks_at, allow=allow_leak)
     inputs = [_clinical_input(name, schema, when[name]) for name in names]
-    if feature_set.radiomics is not None:
-        found, later_scans = _radiomics_inputs(feature_set, feature_set.radiomics, features_patient, speaks_at)
+    blocks = blocks_of(feature_set)
+    refuse_late_scans(blocks, speaks_at)
+    for block in blocks:
+        found, later_scans = _radiomics_inputs(feature_set, block, features_patient, speaks_at)
         inputs += found
         refused += later_scans
     if not inputs:
@@ -265,98 +292,48 @@ def _is_skewed(name: str) -> bool:
 
 
 def _radiomics_inputs(
-    feature_set: FeatureSetConfig, wanted: RadiomicsSelection, features: pd.DataFrame | None, speaks_at: str
+    feature_set: FeatureSetConfig, block: ScanBlock, features: pd.DataFrame | None, speaks_at: str
 ) -> tuple[list[InputSpec], list[Refusal]]:
+    where, label = f"feature set {feature_set.title!r}", f"scans {block.scans}"
     if features is None:
         raise InputError(
             "the feature set needs radiomics and the cohort has no features",
-            where=f"feature set {feature_set.title!r}",
+            where=where,
             remedy="extract features first, or use a feature set without radiomics",
         )
-    scans = ScanSelection(wanted.modality, wanted.sequence)
-    moments = _matching(features, scans)["timepoint"].unique()
-    label = f"scans {scans.modality}/{scans.sequence}"
-    later = [Refusal(f"{label} at {m}", m, speaks_at) for m in AVAILABILITY if m in moments and is_later(m, speaks_at)]
-    known = [m for m in AVAILABILITY if m in moments and not is_later(m, speaks_at)]
-    if not known:
+    known, later = moments_known(features, block.scans, speaks_at=speaks_at)
+    needed = {CHANGE_FROM, block.moment} if block.change else {block.moment} if block.moment else set()
+    if not known or not needed <= set(known):
         raise InputError(
             f"the cohort has no {label} known at the prediction time",
-            where=f"feature set {feature_set.title!r}",
-            expected=f"a scan at {speaks_at} or earlier",
+            where=where,
+            expected=f"a scan at {' and '.join(sorted(needed))}" if needed else f"a scan at {speaks_at} or earlier",
         )
-    chosen = select_scans(features, scans, speaks_at=speaks_at)
-    names = [
-        name
-        for name in sorted(c for c in features.columns if "__" in c)
-        if any(fnmatchcase(name, pattern) for pattern in wanted.columns)
-        and not any(fnmatchcase(name, pattern) for pattern in feature_set.exclude)
-        and chosen[name].notna().any()
-    ]
+    names = [c for c in sorted(features.columns) if "__" in c and block.wants(c, feature_set.exclude)]
+    values = block_values(features, block, names, speaks_at=speaks_at)
+    names = [name for name in names if values[name].notna().any()]
     if not names:
-        raise ConfigError(
-            "no radiomics column matches",
-            where=f"feature set {feature_set.title!r}",
-            expected=", ".join(wanted.columns),
-        )
-    return [InputSpec(n, "radiomics", "number", (), _is_skewed(n), known[-1]) for n in names], later
-
-
-def _matching(features: pd.DataFrame, scans: ScanSelection) -> pd.DataFrame:
-    rows = (features["modality"] == scans.modality) & (features["sequence"] == scans.sequence)
-    return features[rows.fillna(False).astype(bool)]
-
-
-def choose_scans(features_patient: pd.DataFrame, scans: ScanSelection, *, speaks_at: str) -> ScanChoice:
-    """The latest scan of each patient that is known when the model speaks; later scans are never used.
-
-    Among scans of the same time point the latest ``study_day`` counts, where the table has it.
-    """
-    matching = _matching(features_patient, scans)
-    order = matching["timepoint"].map({moment: rank for rank, moment in enumerate(AVAILABILITY)})
-    if order.isna().any():
-        raise InputError("a scan has an unknown time point", where="features_patient", expected=", ".join(AVAILABILITY))
-    known = order <= AVAILABILITY.index(speaks_at)
-    day = matching["study_day"] if "study_day" in matching else pd.Series(np.nan, index=matching.index)
-    ranked = matching.assign(_moment=order, _day=day.astype("float64").fillna(-np.inf))[known]
-    best = ranked.sort_values(["patient_id", "_moment", "_day"], kind="stable").groupby("patient_id").tail(1)
-    keys = ["patient_id", "_moment", "_day"]
-    ties = best[keys].merge(ranked[keys], on=keys).groupby("patient_id").size()
-    ambiguous = frozenset(map(str, ties.index[ties > 1]))
-    chosen = best.drop(columns=["_moment", "_day"]).set_index("patient_id")
-    only_later = frozenset(map(str, set(matching["patient_id"]) - set(ranked["patient_id"])))
-    return ScanChoice(chosen[~chosen.index.isin(list(ambiguous))], ambiguous, only_later)
-
-
-def select_scans(features_patient: pd.DataFrame, scans: ScanSelection, *, speaks_at: str) -> pd.DataFrame:
-    """Features of the scan of each patient (:func:`choose_scans`), with the index ``patient_id``.
-
-    Raises
-    ------
-    InputError
-        If a patient has several equally late scans: which one counts is not guessed.
-    """
-    choice = choose_scans(features_patient, scans, speaks_at=speaks_at)
-    if choice.ambiguous:
-        raise InputError(
-            f"{len(choice.ambiguous)} patients have several {scans.modality}/{scans.sequence} scans of one time point",
-            where=f"patient {min(choice.ambiguous)}",
-            expected="one scan, or different study_day",
-        )
-    return choice.table
+        raise ConfigError("no radiomics column matches", where=where, expected=", ".join(block.patterns))
+    when = block.moment or known[-1]
+    inputs = [
+        InputSpec(block.prefix + n, "radiomics", "number", (), _is_skewed(n) and not block.change, when) for n in names
+    ]
+    return inputs, [] if block.moment else [Refusal(f"{label} at {m}", m, speaks_at) for m in later]
 
 
 def assemble(
     clinical: pd.DataFrame,
     features_patient: pd.DataFrame | None,
     inputs: Collection[InputSpec],
-    scans: ScanSelection | None,
+    scans: ScanSelection | Sequence[ScanBlock] | None,
     *,
     speaks_at: str,
 ) -> pd.DataFrame:
     """One row per patient of ``clinical`` (its order), one column per input; everything is joined by key.
 
     Numbers are float64, booleans ``boolean`` and categories ``str``; unknown is null. A clinical column that the table
-    lacks, and the radiomics of patients without a scan, are null.
+    lacks, and the radiomics of patients without a scan, are null. ``scans`` says where radiomics come from: one kind of
+    scan, or the blocks of a feature set.
 
     Raises
     ------
@@ -367,30 +344,40 @@ def assemble(
     if keys.isna().any() or keys.duplicated().any():
         raise InputError("the clinical table needs one row per patient", expected="unique patient_id, none missing")
     index = pd.Index(keys.astype("str"), name="patient_id")
-    radiomics = _scan_table(features_patient, inputs, scans, speaks_at).reindex(index)
+    radiomics = _scan_columns(features_patient, inputs, as_blocks(scans), speaks_at, index)
     columns = {}
     for spec in inputs:
-        cells = radiomics[spec.name] if spec.source == "radiomics" else clinical.get(spec.name)
+        cells = radiomics.get(spec.name) if spec.source == "radiomics" else clinical.get(spec.name)
         columns[spec.name] = _typed(cells, spec.kind, len(index)).array
     return pd.DataFrame(columns, index=index)
 
 
-def _scan_table(
-    features: pd.DataFrame | None, inputs: Collection[InputSpec], scans: ScanSelection | None, speaks_at: str
-) -> pd.DataFrame:
-    names = [spec.name for spec in inputs if spec.source == "radiomics"]
-    if not names or features is None:
-        return pd.DataFrame(columns=names, index=pd.Index([], dtype="str", name="patient_id"), dtype="float64")
-    if scans is None:
+def _scan_columns(
+    features: pd.DataFrame | None,
+    inputs: Collection[InputSpec],
+    blocks: Sequence[ScanBlock],
+    speaks_at: str,
+    index: pd.Index,
+) -> dict[str, pd.Series]:
+    """Radiomic columns by name, in the rows of ``index``; none without features."""
+    wanted = [spec.name for spec in inputs if spec.source == "radiomics"]
+    if not wanted or features is None:
+        return {}
+    if not blocks:
         raise ConfigError("radiomics inputs need a scan selection")
-    if absent := [name for name in names if name not in features]:
-        raise InputError(
-            f"the features lack {len(absent)} columns that the model needs",
-            where="features_patient",
-            expected=absent[0],
-            remedy="extract with the settings of the model",
-        )
-    return select_scans(features, scans, speaks_at=speaks_at)[names]
+    found: dict[str, pd.Series] = {}
+    for block, names in by_block(wanted, blocks).items():
+        columns = [name.removeprefix(block.prefix) for name in names]
+        if absent := [column for column in columns if column not in features]:
+            raise InputError(
+                f"the features lack {len(absent)} columns that the model needs",
+                where="features_patient",
+                expected=absent[0],
+                remedy="extract with the settings of the model",
+            )
+        values = block_values(features, block, columns, speaks_at=speaks_at).reindex(index)
+        found |= {name: values[column] for name, column in zip(names, columns, strict=True)}
+    return found
 
 
 def _typed(cells: pd.Series | None, kind: Kind, rows: int) -> pd.Series:

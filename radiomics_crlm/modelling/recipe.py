@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
@@ -37,10 +37,22 @@ from radiomics_crlm.modelling.estimators import (
 )
 from radiomics_crlm.modelling.glassbox import require_interpret
 from radiomics_crlm.modelling.harmonisation import ComBat, Harmonisation
+from radiomics_crlm.modelling.lesion_learners import (
+    LesionRidgeCox,
+    LesionRidgeLogistic,
+    LesionXGBoostCox,
+    LesionXGBoostLogistic,
+)
+from radiomics_crlm.modelling.lesions import PerLesion, feature_of, lesion_of
 from radiomics_crlm.modelling.operating import Operating
 from radiomics_crlm.modelling.robustness import Robustness, StableFeatures
 from radiomics_crlm.modelling.selection import MRMRSelector, StabilitySelector
-from radiomics_crlm.modelling.transformers import FeatureFilter, TableEncoder, UnivariateSelector
+from radiomics_crlm.modelling.transformers import (
+    FeatureFilter,
+    SharedIndicatorImputer,
+    TableEncoder,
+    UnivariateSelector,
+)
 from radiomics_crlm.modelling.tuning import Range, Search
 
 _CLASSES: dict[tuple[str, str], type[Any]] = {
@@ -60,6 +72,14 @@ _CLASSES: dict[tuple[str, str], type[Any]] = {
     ("stacking", "binary"): StackingLogistic,
     ("stacking", "time_to_event"): StackingCox,
 }
+_OF_LESIONS: dict[tuple[str, str], type[Any]] = {
+    ("ridge", "binary"): LesionRidgeLogistic,
+    ("ridge", "time_to_event"): LesionRidgeCox,
+    ("xgboost", "binary"): LesionXGBoostLogistic,
+    ("xgboost", "time_to_event"): LesionXGBoostCox,
+}
+LESIONS = "lesions"
+"""Stands among the blocks of a feature set for learning from lesions."""
 _OF_BLOCKS = ("late_fusion", "stacking")
 
 
@@ -107,6 +127,9 @@ class Recipe:
         Sites whose differences are removed from the radiomic numbers inside each training fold, or None.
     robustness
         Perturbed features by which unstable inputs are dropped inside each training fold, or None.
+    aggregate
+        ``max`` or ``mean``: the model learns from lesions, and this is what their risks become for the patient. Columns
+        named ``lesionK:...`` are about the lesion of that number. Empty: it learns from patients.
 
     Raises
     ------
@@ -137,13 +160,17 @@ class Recipe:
     max_correlation: float = 0.9
     robustness: Robustness | None = field(default=None, compare=False)
     harmonisation: Harmonisation | None = field(default=None, compare=False)
+    aggregate: Literal["", "max", "mean"] = ""
 
     def __post_init__(self) -> None:
         check_columns(self.columns)
         if self.learner not in get_args(LearnerName) or self.kind not in get_args(Kind):
             raise ConfigError("unknown learner or kind", where=self.name, got=f"{self.learner}, {self.kind}")
-        if reason := why_not(self.learner, self.kind, {column.block for column in self.columns}):
+        blocks = {column.block for column in self.columns} | ({LESIONS} if self.aggregate else set())
+        if reason := why_not(self.learner, self.kind, blocks):
             raise ConfigError(reason, where=self.name)
+        if self.aggregate:
+            self._check_lesions()
         if self.learner == "ebm":
             require_interpret()
         self._check_space()
@@ -153,6 +180,15 @@ class Recipe:
             raise ConfigError("unknown selection", where=self.name, got=self.selection)
         if not 0 < self.max_constant <= 1 or not 0 < self.max_correlation <= 1:
             raise ConfigError("filter limits are out of range", where=self.name, expected="above 0, at most 1")
+
+    def _check_lesions(self) -> None:
+        if self.harmonisation is not None or self.robustness is not None:
+            raise ConfigError("a model of lesions knows no harmonisation and no robustness", where=self.name)
+        if self.select_k is not None and self.selection == "stability":
+            raise ConfigError(
+                "stability selection draws halves of the rows, which here are lesions and not patients",
+                where=self.name, remedy="choose the selection univariate or mrmr",
+            )  # fmt: skip
 
     def _check_space(self) -> None:
         space = self.space()
@@ -196,6 +232,11 @@ class Recipe:
         """Ranges that are searched; empty for a grid."""
         return {} if self.search is None else self.search.space(self.space())
 
+    @property
+    def n_inputs(self) -> int:
+        """Number of inputs that a learner sees before any selection."""
+        return len({feature_of(name) for name in input_names(self.columns)})
+
     def kept(self) -> tuple[int, ...]:
         """Positions of the encoded inputs that are never dropped."""
         flags = [column.keep for column in self.columns for _ in column.inputs()]
@@ -210,6 +251,8 @@ def why_not(learner: str, kind: str, blocks: Collection[str]) -> str:
     """
     if (learner, kind) not in _CLASSES:
         return f"the learner {learner} is not for {kind.replace('_', '-')} endpoints"
+    if LESIONS in blocks and (learner, kind) not in _OF_LESIONS:
+        return f"the learner {learner} does not learn from lesions"
     if learner in _OF_BLOCKS and set(blocks) != set(get_args(Block)):
         return f"the learner {learner} needs clinical and radiomic columns"
     return ""
@@ -237,8 +280,11 @@ def candidates(recipe: Recipe, horizon: float | None) -> list[Learner]:
 
 def learner_with(recipe: Recipe, horizon: float | None, settings: Mapping[str, float]) -> Learner:
     """The unfitted learner of a recipe with these tuned settings (refusals as in :func:`candidates`)."""
-    kind = _CLASSES[recipe.learner, recipe.kind]
-    known: dict[str, float] = {"seed": recipe.seed, "trees": recipe.trees}
+    kind = (_OF_LESIONS if recipe.aggregate else _CLASSES)[recipe.learner, recipe.kind]
+    known: dict[str, Any] = {"seed": recipe.seed, "trees": recipe.trees}
+    if recipe.aggregate:
+        slots = max((lesion_of(column.name) for column in recipe.columns), default=0)
+        known |= {"slots": max(1, slots), "aggregate": recipe.aggregate}
     if recipe.kind == "binary":
         known["horizon"] = _required(horizon, recipe)
     accepted = kind._get_param_names()
@@ -249,6 +295,8 @@ def learner_with(recipe: Recipe, horizon: float | None, settings: Mapping[str, f
 def preprocessing(recipe: Recipe, horizon: float | None) -> Pipeline:
     """Unfitted steps before the learner: encode, harmonise and drop what is unstable (on request), impute (with
     missingness indicators), filter, scale, select."""
+    if recipe.aggregate:
+        return _of_lesions(recipe, horizon)
     kept = recipe.kept()
     steps: list[tuple[str, BaseEstimator]] = [("encode", TableEncoder(recipe.columns))]
     if recipe.harmonisation is not None or recipe.robustness is not None:
@@ -262,15 +310,38 @@ def preprocessing(recipe: Recipe, horizon: float | None) -> Pipeline:
         names, wanted = tuple(input_names(recipe.columns)), recipe.robustness
         steps.append(("stable", StableFeatures(names, wanted.ratings, wanted.minimum, kept)))
         kept = tuple(range(len(kept)))
-    steps += [
+    imputer = SharedIndicatorImputer if any(column.scan for column in recipe.columns) else SimpleImputer
+    return Pipeline([*steps, *_numeric_steps(recipe, horizon, imputer, kept)])
+
+
+def _numeric_steps(
+    recipe: Recipe, horizon: float | None, imputer: type[SimpleImputer], kept: tuple[int, ...]
+) -> list[tuple[str, BaseEstimator]]:
+    steps: list[tuple[str, BaseEstimator]] = [
         # An input that is missing throughout a training fold becomes constant, and the filter drops it.
-        ("impute", SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)),
+        ("impute", imputer(strategy="median", add_indicator=True, keep_empty_features=True)),
         ("filter", FeatureFilter(recipe.max_constant, recipe.max_correlation, kept)),
         ("scale", StandardScaler()),
     ]
     if recipe.select_k is not None:
         steps.append(("select", _selector(recipe, recipe.select_k, horizon, len(kept))))
-    return Pipeline(steps)
+    return steps
+
+
+def _of_lesions(recipe: Recipe, horizon: float | None) -> Pipeline:
+    """The same steps, on lesions: each sees the inputs of its patient, then its own."""
+    names = input_names(recipe.columns)
+    patient = [position for position, name in enumerate(names) if not lesion_of(name)]
+    features = list(dict.fromkeys(feature_of(name) for name in sorted(names) if lesion_of(name)))
+    slots = max((lesion_of(name) for name in names), default=0)
+    positions = np.full((max(1, slots), len(features)), -1)
+    for position, name in enumerate(names):
+        if number := lesion_of(name):
+            positions[number - 1, features.index(feature_of(name))] = position
+    kept = tuple(patient.index(position) for position in recipe.kept())
+    steps = Pipeline(_numeric_steps(recipe, horizon, SharedIndicatorImputer, kept))
+    lesions = PerLesion(steps, tuple(patient), tuple(map(tuple, positions.tolist())))
+    return Pipeline([("encode", TableEncoder(recipe.columns)), ("lesions", lesions)])
 
 
 def _selector(recipe: Recipe, k: int, horizon: float | None, kept: int) -> BaseEstimator:

@@ -24,6 +24,7 @@ from radiomics_crlm.modelling.audit import FitAudit
 from radiomics_crlm.modelling.checks import (
     align_outcome,
     check_events,
+    check_scans,
     check_sites,
     check_table,
     fold_matrix,
@@ -131,6 +132,7 @@ def nested_cv(
         outcome, wide, kind=recipe.kind, horizon=at, min_events=min_events, where=place, forward=forward
     )  # fmt: skip
     check_sites(wide, recipe, where=place, forward=forward)
+    check_scans(X, wide, recipe, where=place, forward=forward)
     table = X[[column.name for column in recipe.columns]]
     tasks = [
         (int(repeat), int(fold))

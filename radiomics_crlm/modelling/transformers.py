@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import rankdata
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.impute import SimpleImputer
 from sklearn.utils.validation import check_is_fitted
 
 from radiomics_crlm.errors import InputError
@@ -46,6 +47,23 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:  # noqa: ARG002 - as above
         """Names of the inputs."""
         return np.array(input_names(self.columns), dtype=object)
+
+
+class SharedIndicatorImputer(SimpleImputer):
+    """Imputation where inputs that are missing in the same training rows share one missingness indicator, that of the
+    first: a scan that a patient lacks is one fact, not hundreds.
+
+    Parameters are those of ``sklearn.impute.SimpleImputer``; ``indicator_.features_`` are the flagged inputs.
+    """
+
+    def fit(self, X: Floats | pd.DataFrame, y: Any = None) -> Self:
+        """Learn the values to fill in, and find the patterns of missing values."""
+        super().fit(X, y)
+        flagged = self.indicator_.features_
+        missing = np.isnan(np.asarray(X, dtype=float)[:, flagged])
+        first = np.unique(missing, axis=1, return_index=True)[1]
+        self.indicator_.features_ = flagged[np.sort(first)]
+        return self
 
 
 class FeatureFilter(TransformerMixin, BaseEstimator):

@@ -168,8 +168,8 @@ def _predict(
     keys = set(other.outcomes[plan.endpoint]["patient_id"])
     clinical = other.cohort.clinical
     rows = clinical[clinical["patient_id"].isin(keys)].reset_index(drop=True)
-    inputs, scans = plan.predictors.inputs, plan.predictors.scans
-    X = assemble(rows, other.features_patient, inputs, scans, speaks_at=endpoint.prediction_time)
+    inputs, blocks = plan.predictors.inputs, plan.predictors.blocks
+    X = assemble(rows, other.features_patient, inputs, blocks, speaks_at=endpoint.prediction_time)
     months = report_months(endpoint.horizon_months if endpoint.kind == "binary" else None)
     table = pd.DataFrame({"endpoint": plan.endpoint, "model": plan.name, "patient_id": X.index, "repeat": 0, "fold": 0})
     if "harmonise" in pipeline.named_steps:

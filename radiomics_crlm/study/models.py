@@ -17,8 +17,9 @@ from radiomics_crlm.modelling.columns import ColumnSpec
 from radiomics_crlm.modelling.design import Predictors, build_predictors
 from radiomics_crlm.modelling.glassbox import require_interpret
 from radiomics_crlm.modelling.harmonisation import Harmonisation
+from radiomics_crlm.modelling.lesion_learners import LesionLearner
 from radiomics_crlm.modelling.operating import Operating, ThresholdRule
-from radiomics_crlm.modelling.recipe import Recipe, not_deliverable, why_not
+from radiomics_crlm.modelling.recipe import LESIONS, Recipe, not_deliverable, why_not
 from radiomics_crlm.modelling.robustness import Robustness
 from radiomics_crlm.modelling.train import CvResult, fit_final, nested_cv
 from radiomics_crlm.modelling.tuning import Range, Search
@@ -76,9 +77,10 @@ def plan_models(experiment: ExperimentConfig, prepared: Prepared, *, allow_leak:
                 speaks_at=endpoint.prediction_time,
                 allow_leak=allow_leak,
                 never={c for c in (endpoint.event, endpoint.months, endpoint.competing) if c is not None},
+                features_lesion=None if prepared.extraction is None else prepared.extraction.features_lesion,
             )
             robustness = robustness_for(feature_set, predictors, endpoint, prepared.perturbed)
-            sources = {spec.source for spec in predictors.inputs}
+            sources = {spec.source for spec in predictors.inputs} | _level(feature_set)
             plans += [
                 Plan(
                     name,
@@ -118,11 +120,7 @@ def check_learners(experiment: ExperimentConfig) -> None:
         feature_set, named = model.split("/")
         task = kinds.get(endpoint, "time_to_event")
         reason = why_not(named, task, sources[feature_set]) or not_deliverable(named, task)
-        if experiment.harmonisation is not None and "radiomics" in sources[feature_set]:
-            reason = reason or "its inputs are harmonised between sites, which a bundle does not know"
-        if experiment.operating is not None and experiment.operating.calibration != "none":
-            reason = reason or "its probabilities are recalibrated inside the fold, which a bundle cannot hold"
-        if reason:
+        if reason := reason or _why_not_bundled(experiment, experiment.feature_sets[feature_set]):
             raise ConfigError(
                 "this model cannot be delivered",
                 where=f"{endpoint}, {model}",
@@ -131,11 +129,27 @@ def check_learners(experiment: ExperimentConfig) -> None:
             )
 
 
+def _why_not_bundled(experiment: ExperimentConfig, feature_set: FeatureSetConfig) -> str:
+    """What a bundle cannot hold of a model of a feature set; empty if it can hold all."""
+    if feature_set.level == "lesion":
+        return LesionLearner.not_deliverable
+    if feature_set.several_scans:
+        return "its radiomics come from several kinds of scans or named time points, which a bundle does not know"
+    if experiment.harmonisation is not None and feature_set.selections:
+        return "its inputs are harmonised between sites, which a bundle does not know"
+    if experiment.operating is not None and experiment.operating.calibration != "none":
+        return "its probabilities are recalibrated inside the fold, which a bundle cannot hold"
+    return ""
+
+
 def sources_of(feature_set: FeatureSetConfig) -> set[str]:
-    """What a feature set holds: clinical columns, radiomics, or both."""
-    return {
-        name for name, wanted in (("clinical", feature_set.columns), ("radiomics", feature_set.radiomics)) if wanted
-    }
+    """What a feature set holds: clinical columns, radiomics, or both; and whether it is about lesions."""
+    wanted = (("clinical", feature_set.columns), ("radiomics", feature_set.radiomics))
+    return {name for name, some in wanted if some} | _level(feature_set)
+
+
+def _level(feature_set: FeatureSetConfig) -> set[str]:
+    return {LESIONS} if feature_set.level == "lesion" else set()
 
 
 def refuse_late_rules(experiment: ExperimentConfig, prepared: Prepared, endpoint: EndpointConfig) -> None:
@@ -165,7 +179,7 @@ def _recipe(
     harmonisation: Harmonisation | None,
 ) -> Recipe:
     has_radiomics = any(spec.source == "radiomics" for spec in predictors.inputs)
-    selection = experiment.selection
+    selection, scans = experiment.selection, predictors.block_names()
     columns = tuple(
         ColumnSpec(
             spec.name,
@@ -176,6 +190,7 @@ def _recipe(
             # them.
             keep=has_radiomics and spec.source == "clinical",
             block=spec.source,
+            scan=scans.get(spec.name, ""),
         )
         for spec in predictors.inputs
     )
@@ -191,6 +206,7 @@ def _recipe(
         search=_search_of(experiment, learner),
         operating=_operating_of(experiment, endpoint),
         harmonisation=harmonisation if has_radiomics else None,
+        aggregate=predictors.aggregate,
     )
 
 

@@ -26,7 +26,8 @@ from radiomics_crlm.config import (
 from radiomics_crlm.errors import ConfigError, InputError
 from radiomics_crlm.features.batch import ExtractionResult, extract_cohort
 from radiomics_crlm.features.profiles import Profile, load_profiles
-from radiomics_crlm.modelling.design import availability, choose_scans, scan_selection
+from radiomics_crlm.modelling.design import availability
+from radiomics_crlm.modelling.scans import blocks_of, choose_block, refuse_late_scans
 from radiomics_crlm.phantom.cohort import simulate_cohort
 from radiomics_crlm.phantom.settings import SimulationConfig
 from radiomics_crlm.schema import load_schema
@@ -114,8 +115,13 @@ def prepare(experiment: ExperimentConfig, *, data: Path | None, out: Path, jobs:
     ------
     ConfigError, InputError
         For an unusable experiment or cohort; single bad patients and scans become exclusions instead.
+    LeakError
+        If a feature set asks for scans that are made only after the model of an endpoint speaks.
     """
     endpoints, perturbed = choose_endpoints(experiment), read_perturbed(experiment, data)
+    for endpoint in endpoints.values():
+        for feature_set in experiment.feature_sets.values():
+            refuse_late_scans(blocks_of(feature_set), endpoint.prediction_time)
     cohort = acquire_cohort(experiment, data=data, out=out, jobs=jobs, progress=progress)
     features, extraction = cohort.features_patient, None
     exclusions = list(cohort.exclusions)
@@ -162,18 +168,23 @@ def need_scans(
     endpoint: EndpointConfig,
     name: str,
 ) -> tuple[pd.DataFrame, list[Exclusion]]:
-    """Leave out patients without a usable scan, so that all models of an endpoint are compared on the same patients."""
-    wanted = {scans for s in feature_sets.values() if (scans := scan_selection(s)) is not None}
-    if not wanted or features is None:
+    """Leave out patients without a usable scan, so that all models of an endpoint are compared on the same patients.
+
+    Patients stay who lack a scan that a feature set imputes; who has several equally late scans is left out anyhow.
+    """
+    blocks = {block for wanted in feature_sets.values() for block in blocks_of(wanted)}
+    if not blocks or features is None:
         return outcome, []
     reasons: dict[str, tuple[str, str]] = {}
-    for scans in sorted(wanted, key=str):
-        choice = choose_scans(features, scans, speaks_at=endpoint.prediction_time)
-        have, label = set(choice.table.index), f"{scans.modality}/{scans.sequence}"
+    for block in sorted(blocks, key=lambda block: (block.label, str(block))):
+        choice = choose_block(features, block, speaks_at=endpoint.prediction_time)
+        have, label = set(choice.table.index), str(block.scans)
+        text = block.label.replace(label, f"no usable {label} scan", 1)
+        text = text if block.moment else f"{text} at {endpoint.prediction_time}"
         for key in outcome["patient_id"]:
             if key in choice.ambiguous:
                 reasons.setdefault(key, ("ambiguous_scan", f"several equally late {label} scans"))
-            elif key not in have:
-                reasons.setdefault(key, ("no_usable_scan", f"no usable {label} scan at {endpoint.prediction_time}"))
+            elif block.required and key not in have:
+                reasons.setdefault(key, ("no_usable_scan", text))
     kept = outcome[~outcome["patient_id"].isin(reasons)].reset_index(drop=True)
     return kept, [Exclusion(key, "features", code, text, endpoint=name) for key, (code, text) in reasons.items()]

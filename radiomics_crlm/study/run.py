@@ -15,6 +15,7 @@ from radiomics_crlm.cohort.exclusions import exclusion_table, flow
 from radiomics_crlm.config import ExperimentConfig, load_config
 from radiomics_crlm.errors import ConfigError, CrlmError, InputError
 from radiomics_crlm.features.extract import engine
+from radiomics_crlm.modelling.lesions import feature_of
 from radiomics_crlm.provenance.files import canonical_json, read_json, sha256_bytes, write_json, write_text
 from radiomics_crlm.provenance.tables import read_table, table_digest, write_table
 from radiomics_crlm.provenance.versions import lock_fingerprint, versions
@@ -233,12 +234,13 @@ def _models(prepared: Prepared, plans: Sequence[Plan]) -> dict[str, Any]:
     models: dict[str, Any] = {}
     for plan in plans:
         counts = count_outcomes(prepared.outcomes[plan.endpoint], prepared.endpoints[plan.endpoint])
-        columns = [spec.name for spec in plan.predictors.inputs]
+        columns = list(dict.fromkeys(feature_of(spec.name) for spec in plan.predictors.inputs))
         models.setdefault(plan.endpoint, {})[plan.name] = {
             "n": len(plan.predictors.table),
             "events": counts["events"],
             "columns": columns,
             "n_columns": len(columns),
+            "patients_without": plan.predictors.lacking(),
         }
     return models
 

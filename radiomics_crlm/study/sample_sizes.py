@@ -9,7 +9,6 @@ import pandas as pd
 
 from radiomics_crlm.config import ExperimentConfig
 from radiomics_crlm.evaluation.outcome import make_outcome
-from radiomics_crlm.modelling.columns import input_names
 from radiomics_crlm.modelling.sample_size import Anticipation, sample_size
 from radiomics_crlm.study.models import Plan
 from radiomics_crlm.study.prepare import Prepared
@@ -31,7 +30,7 @@ def sample_sizes(experiment: ExperimentConfig, prepared: Prepared, plans: Sequen
         outcome = prepared.outcomes[plan.endpoint]
         panel = sample_size(
             make_outcome(outcome["event"], outcome["months"]),
-            len(input_names(plan.recipe.columns)),
+            plan.recipe.n_inputs,
             kind=endpoint.kind,
             horizon=endpoint.horizon_months,
             anticipation=anticipation,

@@ -26,9 +26,8 @@ def read_perturbed(experiment: ExperimentConfig, data: Path | None) -> dict[str,
     InputError
         If one is absent or breaks its schema.
     """
-    named = [
-        s.radiomics.robustness.table for s in experiment.feature_sets.values() if s.radiomics and s.radiomics.robustness
-    ]
+    selections = [wanted for feature_set in experiment.feature_sets.values() for wanted in feature_set.selections]
+    named = [wanted.robustness.table for wanted in selections if wanted.robustness]
     root = Path() if data is None else data
     return {name: read_table(root / name, "perturbed_patients") for name in dict.fromkeys(named)}
 
@@ -46,7 +45,7 @@ def robustness_for(
     ConfigError, InputError
         If the table and the features of the study do not belong together.
     """
-    wanted = None if feature_set.radiomics is None else feature_set.radiomics.robustness
+    wanted = next((selection.robustness for selection in feature_set.selections), None)
     if wanted is None or predictors.scans is None:
         return None
     columns = tuple(

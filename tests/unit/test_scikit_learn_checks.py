@@ -35,6 +35,12 @@ from radiomics_crlm.modelling.estimators import (
     XGBoostCox,
     XGBoostLogistic,
 )
+from radiomics_crlm.modelling.lesion_learners import (
+    LesionRidgeCox,
+    LesionRidgeLogistic,
+    LesionXGBoostCox,
+    LesionXGBoostLogistic,
+)
 from radiomics_crlm.modelling.transformers import FeatureFilter, UnivariateSelector
 
 LEARNERS = [
@@ -52,6 +58,10 @@ LEARNERS = [
     LateFusionCox(),
     StackingLogistic(24.0),
     StackingCox(),
+    LesionRidgeLogistic(24.0),
+    LesionRidgeCox(),
+    LesionXGBoostLogistic(24.0, rounds=5),
+    LesionXGBoostCox(rounds=5),
 ]
 TRANSFORMERS = [FeatureFilter(), UnivariateSelector(2)]
 OPTIONAL = [ExplainableBoosting(24.0, bags=1)] if find_spec("interpret") else []  # takes half a minute
@@ -61,11 +71,13 @@ NOT_CHECKED = {
     "StableFeatures": "finds the patients of a fit by the index of their table, and the checks bring matrices",
     "ComBat": "finds the site of each patient by the index of the table, and the checks bring matrices",
     "CalibratedLearner": "is made of what is fitted already and has no fit of its own",
+    "PerLesion": "takes columns of numbered lesions apart, and the checks bring matrices of any width",
+    "SharedIndicatorImputer": "is scikit-learn's own with fewer columns, and the checks bring sparse matrices",
     "ExplainableBoosting": "is checked in test_optional_estimator, where its package is installed",
     "MRMRSelector": "checked with its own tests",
     "StabilitySelector": "checked with its own tests",
 }
-BASES = {"RiskLearner", "LinearLearner", "AtHorizon", "Hazard", "OutcomeSelector"}
+BASES = {"RiskLearner", "LinearLearner", "AtHorizon", "Hazard", "OutcomeSelector", "LesionLearner"}
 
 EXPECTED: dict[str, dict[str, str]] = {}
 """Checks that an estimator is right to fail, each with its reason: none."""
