@@ -6,57 +6,32 @@ relies on colour alone.
 
 from __future__ import annotations
 
-import functools
-import html
-import io
-import math
-import re
 import textwrap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib
-from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ft2font import FT2Font
 from matplotlib.ticker import MaxNLocator
 
+from radiomics_crlm.report.drawing import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    LABEL_WIDTH,
+    ORANGE,
+    SKY,
+    STYLE,
+    VERMILLION,
+    WIDTH,
+    axis_top,
+    drawable,
+    svg,
+)
+
 Part = Mapping[str, Any]
-
-BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
-SKY, PURPLE, BLACK, GREY = "#56B4E9", "#CC79A7", "#1a1a1a", "#767676"
-WIDTH = 7.4
-
-_STYLE: Any = {
-    "svg.hashsalt": "radiomics_crlm",
-    "svg.fonttype": "path",
-    "text.parse_math": False,
-    "text.usetex": False,
-    "axes.unicode_minus": True,
-    "font.family": ["DejaVu Sans"],
-    "font.size": 8.5,
-    "axes.labelsize": 8.5,
-    "axes.titlesize": 9.0,
-    "xtick.labelsize": 8.0,
-    "ytick.labelsize": 8.0,
-    "legend.fontsize": 8.0,
-    "axes.edgecolor": BLACK,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": False,
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
-    "lines.linewidth": 1.6,
-    "lines.solid_capstyle": "butt",
-}
-_SCALE = 1.4
-"""Pixels per point at full width."""
-
-_NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
-_LABEL_LENGTH, _LABEL_WIDTH = 58, 42
 
 
 def forest(rows: Sequence[Part], *, label: str, reference: float, ident: str, title: str) -> str:
@@ -76,7 +51,7 @@ def forest(rows: Sequence[Part], *, label: str, reference: float, ident: str, ti
     title
         Accessible name; the description repeats the numbers.
     """
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         labels = [_row_label(row) for row in rows]
         lines = max(label.count("\n") + 1 for label in labels)
         figure = Figure(figsize=(WIDTH, 0.7 + (0.14 + 0.14 * lines) * len(rows)), layout="constrained")
@@ -90,18 +65,18 @@ def forest(rows: Sequence[Part], *, label: str, reference: float, ident: str, ti
         axes.set_xlim(*_forest_range(rows, reference))
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel(_drawable(label))
+        axes.set_xlabel(drawable(label))
         right = axes.secondary_yaxis("right")
-        right.set_yticks(range(len(rows)), [_drawable(r["text"]) for r in reversed(rows)])
+        right.set_yticks(range(len(rows)), [drawable(r["text"]) for r in reversed(rows)])
         right.tick_params(length=0)
         right.spines["right"].set_visible(False)
         described = "; ".join(f"{r['title']}: {r['text']}" for r in rows)
-        return _svg(figure, ident, title, f"{label}. {described}.")
+        return svg(figure, ident, title, f"{label}. {described}.")
 
 
 def _row_label(row: Part) -> str:
     """Title, on two lines if long."""
-    return "\n".join(textwrap.wrap(_drawable(row["title"], 2 * _LABEL_WIDTH - 8), _LABEL_WIDTH)[:2])
+    return "\n".join(textwrap.wrap(drawable(row["title"], 2 * LABEL_WIDTH - 8), LABEL_WIDTH)[:2])
 
 
 def _forest_row(axes: Axes, y: int, row: Part) -> None:
@@ -122,11 +97,11 @@ def _forest_range(rows: Sequence[Part], reference: float) -> tuple[float, float]
 
 def calibration(part: Part, *, ident: str, title: str) -> str:
     """Observed against predicted incidence with 95 % intervals, and the distribution of predictions below."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.6, 4.9), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(5, 1))
         groups = part["groups"]
-        top = _axis_top([g["upper"] for g in groups] + [g["predicted"] for g in groups])
+        top = axis_top([g["upper"] for g in groups] + [g["predicted"] for g in groups])
         upper.plot([0, top], [0, top], color=GREY, linestyle=(0, (4, 3)), linewidth=1.0, label="perfect calibration")
         for g in groups:
             upper.plot([g["predicted"]] * 2, [g["lower"], g["upper"]], color=BLUE, linewidth=1.4)
@@ -136,21 +111,17 @@ def calibration(part: Part, *, ident: str, title: str) -> str:
         )  # fmt: skip
         upper.set_xlim(0, top)
         upper.set_ylim(0, top)
-        upper.set_ylabel(f"Observed by {_drawable(part['horizon_text'])}")
+        upper.set_ylabel(f"Observed by {drawable(part['horizon_text'])}")
         upper.legend(loc="upper left", frameon=False)
         edges = part["histogram"]["edges"]
         lower.bar(edges[:-1], part["histogram"]["counts"], width=edges[1] - edges[0], align="edge", color=SKY)
         lower.set_ylabel("Patients")
-        lower.set_xlabel(f"Predicted probability by {_drawable(part['horizon_text'])}")
+        lower.set_xlabel(f"Predicted probability by {drawable(part['horizon_text'])}")
         described = "; ".join(
             f"group {g['group']}, {g['n']} patients: predicted {g['predicted_text']}, observed {g['observed_text']}"
             for g in groups
         )
-        return _svg(figure, ident, title, described + ".")
-
-
-def _axis_top(values: Sequence[float]) -> float:
-    return min(1.0, math.ceil((max(values) + 0.02) * 10) / 10)
+        return svg(figure, ident, title, described + ".")
 
 
 _GROUP_STYLES = ((GREEN, "-"), (ORANGE, (0, (5, 1.5))), (BLUE, (0, (1.5, 1))))
@@ -158,7 +129,7 @@ _GROUP_STYLES = ((GREEN, "-"), (ORANGE, (0, (5, 1.5))), (BLUE, (0, (1.5, 1))))
 
 def course(part: Part, *, ident: str, title: str) -> str:
     """Observed course in thirds of the prediction, with the numbers at risk."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
         axes, counts = figure.subplots(2, 1, height_ratios=(4, 1), sharex=True)
         months = part["months"]
@@ -166,9 +137,7 @@ def course(part: Part, *, ident: str, title: str) -> str:
             shade = {"step": "post", "color": colour, "alpha": 0.13, "linewidth": 0}
             axes.fill_between(group["months"], group["lower"], group["upper"], **shade)
             axes.step(group["months"], group["value"], where="post", color=colour, linestyle=dash, label=group["title"])
-        axes.set_ylim(
-            0, 1 if part["kind"] == "survival" else _axis_top([v for g in part["groups"] for v in g["upper"]])
-        )
+        axes.set_ylim(0, 1 if part["kind"] == "survival" else axis_top([v for g in part["groups"] for v in g["upper"]]))
         axes.set_xlim(0, months[-1])
         axes.set_ylabel("Event-free share" if part["kind"] == "survival" else "Cumulative incidence")
         axes.legend(
@@ -182,7 +151,7 @@ def course(part: Part, *, ident: str, title: str) -> str:
             + ", ".join(f"{c} at {m} months" for m, c in zip(part["table_months"], g["cells"], strict=True))
             for g in part["groups"]
         )
-        return _svg(figure, ident, title, f"{part['quantity']}. {described}.")
+        return svg(figure, ident, title, f"{part['quantity']}. {described}.")
 
 
 def _at_risk(axes: Axes, part: Part) -> None:
@@ -209,7 +178,7 @@ _LEVEL_STYLES = {
 
 def beeswarm(part: Part, *, ident: str, title: str) -> str:
     """Attributions of the strongest inputs as stacked dots; position is binned, colour is the third of the input."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         features = part["features"]
         figure = Figure(figsize=(WIDTH, 1.0 + 0.33 * len(features)), layout="constrained")
         axes = figure.subplots()
@@ -223,7 +192,7 @@ def beeswarm(part: Part, *, ident: str, title: str) -> str:
                     markerfacecolor=face, markeredgecolor=edge, label=level,
                 )  # fmt: skip
         axes.axvline(0, color=GREY, linewidth=0.8, zorder=0)
-        axes.set_yticks(range(len(features)), [_drawable(f["feature"], 44) for f in reversed(features)])
+        axes.set_yticks(range(len(features)), [drawable(f["feature"], 44) for f in reversed(features)])
         axes.set_ylim(-0.7, len(features) - 0.3)
         axes.set_xlim(-part["reach"] * 1.03, part["reach"] * 1.03)
         axes.tick_params(axis="y", length=0)
@@ -234,7 +203,7 @@ def beeswarm(part: Part, *, ident: str, title: str) -> str:
             loc="outside upper right", ncols=4, frameon=False, markerscale=1.8, handletextpad=0.1,
         )  # fmt: skip
         described = "; ".join(f"{f['rank']}. {f['feature']}: mean {f['mean_text']}, {f['direction']}" for f in features)
-        return _svg(figure, ident, title, described + ".")
+        return svg(figure, ident, title, described + ".")
 
 
 def _stack(points: dict[str, tuple[list[float], list[float]]], feature: Part, row: int, part: Part) -> None:
@@ -251,7 +220,7 @@ def _stack(points: dict[str, tuple[list[float], list[float]]], feature: Part, ro
 
 def bars(scores: Sequence[Part], *, ident: str, title: str) -> str:
     """Distribution of rule scores: one small panel per score; hidden counts are hatched."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         pairs = [scores[k : k + 2] for k in range(0, len(scores), 2)]
         heights = [0.75 + 0.22 * max(len(s["distribution"]) for s in pair) for pair in pairs]
         figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
@@ -263,7 +232,7 @@ def bars(scores: Sequence[Part], *, ident: str, title: str) -> str:
         described = "; ".join(
             f"{s['title']}: " + ", ".join(f"{c['label']}: {c['n']}" for c in s["distribution"]) for s in scores
         )
-        return _svg(figure, ident, title, described + ".")
+        return svg(figure, ident, title, described + ".")
 
 
 def _bars_panel(axes: Axes, score: Part) -> None:
@@ -273,48 +242,9 @@ def _bars_panel(axes: Axes, score: Part) -> None:
             axes.barh(position, cell["n"], color=SKY, edgecolor=BLUE, linewidth=0.7)
         else:
             axes.barh(position, 4, color="white", edgecolor=GREY, linewidth=0.7, hatch="////")
-    axes.set_yticks(range(len(cells)), [_drawable(c["label"].replace("_", " "), 24) for c in cells])
+    axes.set_yticks(range(len(cells)), [drawable(c["label"].replace("_", " "), 24) for c in cells])
     axes.set_ylim(len(cells) - 0.4, -0.6)
-    axes.set_title("\n".join(textwrap.wrap(_drawable(score["title"], 76), 40)[:2]), loc="left", fontsize=8.5)
+    axes.set_title("\n".join(textwrap.wrap(drawable(score["title"], 76), 40)[:2]), loc="left", fontsize=8.5)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.set_xlabel("Patients")
     axes.tick_params(axis="y", length=0)
-
-
-@functools.cache
-def _font() -> FT2Font:
-    return font_manager.get_font(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))
-
-
-def _drawable(text: object, limit: int = _LABEL_LENGTH) -> str:
-    """Label text that the font can draw, on one line and of bounded length."""
-    known = _font().get_charmap()
-    shown = "".join(c if ord(c) in known else "?" for c in " ".join(str(text).split()))
-    if len(shown) <= limit:
-        return shown
-    # Names of features differ at their end, so the middle is left out.
-    head = limit // 3
-    return shown[:head] + "\N{HORIZONTAL ELLIPSIS}" + shown[head + 1 - limit :]
-
-
-def _svg(figure: Figure, ident: str, title: str, description: str) -> str:
-    """Inline SVG with unique ids, an accessible name and description; no date, style sheet or outside reference."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata=_NO_METADATA)
-    size = figure.get_size_inches()
-    figure.clear()
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)
-    text = re.sub(r'\bid="([^"]+)"', rf'id="{ident}-\1"', text)
-    text = re.sub(r'((?:xlink:)?href="#)', rf"\1{ident}-", text)
-    text = text.replace("url(#", f"url(#{ident}-")
-    width, height = (72 * inches for inches in size)
-    head = (
-        f'<svg role="img" aria-labelledby="{ident}-title {ident}-desc" viewBox="0 0 {width:g} {height:g}" '
-        f'style="max-width:{width * _SCALE:.0f}px" xmlns="http://www.w3.org/2000/svg" '
-        f'xmlns:xlink="http://www.w3.org/1999/xlink" stroke-linejoin="round" stroke-linecap="butt">'
-        f'<title id="{ident}-title">{html.escape(title)}</title>'
-        f'<desc id="{ident}-desc">{html.escape(description)}</desc>'
-    )
-    return head + text[text.index(">") + 1 :].strip()

@@ -10,7 +10,7 @@ from typing import Any
 import matplotlib as mpl
 import pytest
 
-from radiomics_crlm.report import figures
+from radiomics_crlm.report import drawing, figures
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -131,7 +131,7 @@ def test_survival_and_incidence_are_drawn_differently() -> None:
 
 
 def test_long_names_lose_their_middle_not_their_end() -> None:
-    shown = figures._drawable("largest__log-sigma-2-0-mm-3D_glcm_JointEntropy", 30)
+    shown = drawing.drawable("largest__log-sigma-2-0-mm-3D_glcm_JointEntropy", 30)
     assert len(shown) == 30
     assert shown.startswith("largest__l\N{HORIZONTAL ELLIPSIS}")
     assert shown.endswith("glcm_JointEntropy")
