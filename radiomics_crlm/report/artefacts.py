@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +13,53 @@ import pandas as pd
 from radiomics_crlm.clinical import describe
 from radiomics_crlm.config import EndpointConfig, ExperimentConfig, parse_config
 from radiomics_crlm.errors import ConfigError, CrlmError, InputError
-from radiomics_crlm.provenance.files import read_json
+from radiomics_crlm.provenance.files import read_json, sha256_file
 from radiomics_crlm.provenance.tables import read_table
 from radiomics_crlm.report.wording import LEARNERS, clean, main_clause
 
 TABLES = ("metrics", "comparisons", "predictions", "outcomes", "attributions", "rules", "exclusions", "folds")
+"""Tables that every run writes: the card says of each that is absent why."""
+
+OPTIONAL = {
+    "answers": "the experiment names no arms of an answer",
+    "sample_size": "the run wrote no sample-size panel",
+    "horizon_metrics": "the run did not evaluate horizons",
+    "calibration_curves": "the run wrote no curves",
+    "decision_curves": "the run wrote no decision curves",
+    "subgroups": "the run did not evaluate subgroups",
+    "reclassification": "the run did not reclassify",
+    "instability": "the run did not refit the model on bootstrap samples",
+    "thresholds": "the run chose no thresholds",
+    "rule_predictions": "no rule of the run gives probabilities",
+    "features_patient": "the run has no table of features per patient",
+    "feature_stability": "the study did not use what crlm robustness measures",
+}
+"""Tables that a run writes where it is asked to, with the reason if it was not: their sections say so."""
+
+CONTROL_TITLES = {
+    "volume_only": "Volume of the lesions alone",
+    "negative_control": "Negative control: radiomics of other patients",
+}
+"""Feature sets that a study makes itself."""
+
+STATEMENT = "ibsi_statement.json"
 
 
 @dataclass(frozen=True)
 class Artefacts:
-    """What a run left behind. ``absent`` says of each table that cannot be used why not."""
+    """What a run left behind.
+
+    ``absent`` says of each table that cannot be used why not, ``files`` is the SHA-256 of each file that was read, and
+    ``standardisation`` the statement per extraction profile (empty without images).
+    """
 
     run: Mapping[str, Any]
     experiment: ExperimentConfig
     endpoints: Mapping[str, EndpointConfig]
     tables: Mapping[str, pd.DataFrame]
     absent: Mapping[str, str]
+    files: Mapping[str, str] = field(default_factory=dict)
+    standardisation: Mapping[str, Any] = field(default_factory=dict)
 
     def part(self, name: str) -> Mapping[str, Any]:
         """An object of ``run.json``; empty if it is absent."""
@@ -50,6 +81,8 @@ class Artefacts:
     def model_title(self, model: str) -> str:
         """A model or a score in words: the title of its feature set and its learner, or the title of the score."""
         feature_set, _, learner = model.partition("/")
+        if learner and feature_set in CONTROL_TITLES:
+            return f"{CONTROL_TITLES[feature_set]} ({LEARNERS.get(learner, learner)})"
         if learner and feature_set in self.experiment.feature_sets:
             return f"{self.experiment.feature_sets[feature_set].title} ({LEARNERS.get(learner, learner)})"
         model, _, form = model.partition(" (")
@@ -65,7 +98,8 @@ class Artefacts:
 
     def is_model(self, name: str) -> bool:
         """Whether a row of the metrics belongs to a model fitted here (otherwise to a score)."""
-        return name.partition("/")[0] in self.experiment.feature_sets and "/" in name
+        made = name.partition("/")[0]
+        return "/" in name and (made in self.experiment.feature_sets or made in CONTROL_TITLES)
 
 
 def load_artefacts(out: Path) -> Artefacts:
@@ -90,12 +124,18 @@ def load_artefacts(out: Path) -> Artefacts:
     }
     tables: dict[str, pd.DataFrame] = {}
     absent: dict[str, str] = {}
-    for name in TABLES:
+    files: dict[str, str] = {}
+    for name in (*TABLES, *OPTIONAL):
+        path = out / "tables" / f"{name}.parquet"
         try:
-            tables[name] = read_table(out / "tables" / f"{name}.parquet", name)
+            tables[name] = read_table(path, name)
+            files[path.name] = sha256_file(path)
         except CrlmError as error:
-            absent[name] = error.what
-    return Artefacts(run, experiment, endpoints, tables, absent)
+            absent[name] = OPTIONAL[name] if name in OPTIONAL and not path.is_file() else error.what
+    statement: Mapping[str, Any] = {}
+    if (path := out / "tables" / STATEMENT).is_file():
+        statement, files[STATEMENT] = read_json(path, what="the statement on standardisation"), sha256_file(path)
+    return Artefacts(run, experiment, endpoints, tables, absent, files, statement)
 
 
 def patient_keys(tables: Mapping[str, pd.DataFrame]) -> set[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from radiomics_crlm.report import figures
+from radiomics_crlm.report import figures, plots
 from radiomics_crlm.report.wording import SMALL_CELL
 
 Part = Mapping[str, Any]
@@ -28,7 +28,8 @@ def render_card(card: Part, drawn: Mapping[str, str] | None = None) -> str:
 
     ``drawn`` are its figures, if they have been drawn already (:func:`draw_figures`).
 
-    All text is escaped; a content security policy forbids scripts and requests of any kind.
+    All text is escaped; a content security policy forbids scripts and requests of any kind. Cells of tables name the
+    place of their content in the card: ``data-path="population.rows.0.known"``.
     """
     svgs = draw_figures(card) if drawn is None else drawn
     marked = {name: Markup(svg) for name, svg in svgs.items()}  # noqa: S704 (figures escape their own text)
@@ -39,13 +40,24 @@ def render_card(card: Part, drawn: Mapping[str, str] | None = None) -> str:
 @functools.cache
 def environment() -> Environment:
     """The templates of the report, with every text escaped."""
-    return Environment(
+    made = Environment(
         loader=PackageLoader("radiomics_crlm.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["ident"] = figure_ident
+    return made
+
+
+def figure_ident(path: str) -> str:
+    """Name of a figure block, from its place in the card.
+
+    >>> figure_ident("decisions.blocks.1")
+    'decisions-1'
+    """
+    return path.replace(".blocks.", "-").replace(".", "-").replace("_", "-")
 
 
 def _figures(card: Part) -> Iterator[tuple[str, str]]:
@@ -67,6 +79,15 @@ def _figures(card: Part) -> Iterator[tuple[str, str]]:
     drawable = [row for row in card["scores"]["cohort"].get("rows", []) if row["distribution"]]
     if drawable:
         yield "scores", figures.bars(drawable, ident="scores", title="Distribution of the rule scores in this cohort")
+    yield from _block_figures(card)
+
+
+def _block_figures(card: Part) -> Iterator[tuple[str, str]]:
+    for key in (key for shown in card["sections"] for key in shown["blocks"]):
+        for k, block in enumerate(card[key]["blocks"]):
+            if block["kind"] == "figure":
+                name = figure_ident(f"{key}.blocks.{k}")
+                yield name, plots.draw(block["draw"], block["data"], ident=name, title=block["title"])
 
 
 def _performance_figures(forest: str, difference: str, part: Part) -> Iterator[tuple[str, str]]:

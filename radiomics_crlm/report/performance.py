@@ -241,6 +241,7 @@ def _differences(artefacts: Artefacts, endpoint: str) -> Part:
                 "metric_title": METRIC_TITLES[row["metric"]],
                 "text": text if known else "not computable",
                 "p_text": p_text(values["p_value"]),
+                **{f"{name}_text": p_text(number(row.get(name))) for name in ("p_permutation", "p_holm")},
             }
         )
     return {"rows": listed}

@@ -59,6 +59,7 @@ def _score(artefacts: Artefacts, rows: pd.DataFrame, rule: str) -> Part:
         "n": len(rows),
         "ok": status["ok"],
         "partial": status["partial"],
+        "assessable": status["ok"] + status["partial"],
         "not_assessable": status["not_assessable"],
         "invalid": status["invalid"],
         "kind": kind,

@@ -21,6 +21,7 @@ from radiomics_crlm.evaluation.incidence import aalen_johansen, kaplan_meier
 from radiomics_crlm.provenance.tables import read_table, write_table
 from radiomics_crlm.report import build_card, render_card, write_card
 from radiomics_crlm.report import page as page_module
+from radiomics_crlm.report.contents import SECTIONS
 from radiomics_crlm.report.wording import fixed, interval
 
 MINUS = "\N{MINUS SIGN}"
@@ -659,9 +660,7 @@ def test_page_is_accessible(page: str) -> None:
 
 def test_page_has_every_section_and_the_sentence(page: str) -> None:
     assert "For research; a multidisciplinary team decides." in page
-    sections = ["verdict", "use", "participants", "outcomes", "predictors", "performance", "calibration", "courses"]
-    sections += ["explanation", "scores", "limits", "technical"]
-    positions = [page.index(f'<h2 id="{s}">') for s in sections]
+    positions = [page.index(f'<h2 id="{section.ident}">') for section in SECTIONS]
     assert positions == sorted(positions)
 
 
