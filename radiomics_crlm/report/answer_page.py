@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from radiomics_crlm.report.artefacts import Artefacts
+from radiomics_crlm.report.blocks import Part, absent, caution, cell, column, group, heading, paragraph, row, section
+from radiomics_crlm.report.blocks import estimate as estimate_cell
+from radiomics_crlm.report.blocks import table as block_table
+from radiomics_crlm.report.blocks import value as number_cell
 from radiomics_crlm.report.performance import primary_metric
 from radiomics_crlm.report.verdicts import answer_sentence
-from radiomics_crlm.report.wording import METRIC_TITLES, NO_VALUE, deciding_decimals, interval, number, p_text
-
-Part = dict[str, Any]
+from radiomics_crlm.report.wording import METRIC_TITLES, deciding_decimals, interval, number, p_text
 
 ARM_TITLES = {
     "rules": "Rules",
@@ -21,9 +23,8 @@ ARM_TITLES = {
     "permuted_outcome": "Permuted outcome",
 }
 _MEANINGS = {
-    "volume_only": "nothing but the volume of the lesions",
-    "negative_control": "the combined model, radiomics exchanged between patients: must not add anything",
-    "permuted_outcome": "refitted on outcomes of other patients: must be at chance",
+    "negative_control": "must not beat the clinical model",
+    "permuted_outcome": "must be at chance",
 }
 _VERDICTS = {
     "adds": "better",
@@ -33,45 +34,41 @@ _VERDICTS = {
     "absent": "absent",
 }
 _ALARMS = ("negative_control", "permuted_outcome")
-_TONES = {"adds": "better", "worse": "worse", "no_evidence": "none"}
 _COUNTS = ("n", "events")
 _NUMBERS = ("estimate", "lower", "upper", "difference", "difference_lower", "difference_upper", "p_value")
 
 
-def answer(artefacts: Artefacts, endpoint: str, *, leaked: bool) -> Part:
-    """Arms of an endpoint, and what they say about radiomics.
+def answers(artefacts: Artefacts, card: Part) -> Part:
+    """The section: for each endpoint the sentence, the arms and how they were compared.
+
+    Beside the blocks, ``endpoints`` holds the sentence and the rows of each endpoint as plain values.
 
     Parameters
     ----------
     artefacts
         Saved artefacts of the run.
-    endpoint
-        Which one.
-    leaked
-        Whether a predictor from after the prediction time was let in: the answer is void then.
-
-    Returns
-    -------
-    dict
-        ``sentence``, ``tone``, ``rows`` and ``methods`` (to which the ``note`` of a row points), or ``absent`` with the
-        reason.
+    card
+        Parts of the card made before; of them ``leak`` is read.
     """
-    config = artefacts.endpoints[endpoint]
-    part: Part = {"endpoint": endpoint, "title": config.title, "metric_title": METRIC_TITLES[primary_metric(config)]}
     if artefacts.experiment.answer is None:
-        return part | {"absent": "the experiment names no arms to compare"}
-    saved = artefacts.of_endpoint("answers", endpoint)
-    if saved is None:
-        return part | {"absent": artefacts.why_absent("answers")}
-    rows = [{str(key): _plain(str(key), value) for key, value in row.items()} for row in saved.to_dict("records")]
-    sentence, tone = answer_sentence(rows), _tone(rows)
-    if leaked:
-        sentence, tone = f"Not valid, because of the leak: {sentence}", "void"
-    elif not artefacts.experiment.performance_claim:
-        sentence, tone = f"No performance claim. {sentence}", "none"
-    methods = list(dict.fromkeys(str(row["method"]) for row in rows if row["method"]))
-    shown = [_row(artefacts, row, methods) for row in rows]
-    return part | {"sentence": sentence, "tone": tone, "rows": shown, "methods": methods}
+        return section([absent("Answer", "the experiment names no arms to compare")]) | {"endpoints": []}
+    leak = card["leak"]
+    blocks: list[Part] = []
+    endpoints: list[Part] = []
+    for name, config in artefacts.endpoints.items():
+        blocks.append(heading(config.title))
+        found = artefacts.of_endpoint("answers", name)
+        if found is None:
+            blocks.append(absent("Answer", artefacts.why_absent("answers")))
+            continue
+        rows = [{str(key): _plain(str(key), value) for key, value in one.items()} for one in found.to_dict("records")]
+        leaked = bool(leak["allowed"]) and name in leak["endpoints"]
+        sentence = _sentence(artefacts, rows, leaked=leaked)
+        alarmed = leaked or any(one["arm"] in _ALARMS and one["verdict"] == "adds" for one in rows)
+        blocks.append(caution(sentence) if alarmed else paragraph(sentence))
+        blocks.append(_table(artefacts, config.title, METRIC_TITLES[primary_metric(config)], rows))
+        endpoints.append({"endpoint": name, "title": config.title, "sentence": sentence, "rows": rows})
+    return section(blocks) | {"endpoints": endpoints}
 
 
 def _plain(key: str, value: Any) -> float | int | str | None:
@@ -84,39 +81,51 @@ def _plain(key: str, value: Any) -> float | int | str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _tone(rows: list[Part]) -> str:
-    """Tone of the sentence: that of what radiomics adds; an alarm spoils it."""
-    verdicts = {row["arm"]: row["verdict"] for row in rows}
-    if any(verdicts.get(arm) == "adds" for arm in _ALARMS):
-        return "worse"
-    return _TONES.get(verdicts.get("combined", "absent"), "none")
+def _sentence(artefacts: Artefacts, rows: list[Part], *, leaked: bool) -> str:
+    sentence = answer_sentence(rows)
+    if leaked:
+        return f"Not valid, because of the leak: {sentence}"
+    return sentence if artefacts.experiment.performance_claim else f"No performance claim. {sentence}"
 
 
-def _row(artefacts: Artefacts, row: Part, methods: list[str]) -> Part:
-    arm, verdict = row["arm"], row["verdict"]
-    shown: Part = {
-        "arm": arm,
-        "title": ARM_TITLES[arm],
-        "meaning": _MEANINGS.get(arm, ""),
-        "verdict": verdict,
-        "alarm": arm in _ALARMS and verdict == "adds",
-    }
+def _table(artefacts: Artefacts, title: str, metric: str, rows: list[Part]) -> Part:
+    columns = [
+        column("Model or score", words=True),
+        column("n"),
+        column("Events"),
+        column(metric),
+        column("Set against", words=True),
+        column("Difference"),
+        column("p"),
+        column("Verdict", words=True),
+    ]
+    methods: dict[str, list[str]] = {}
+    for one in rows:
+        if one["method"]:
+            methods.setdefault(one["method"], []).append(ARM_TITLES[one["arm"]])
+    note = " ".join(f"{', '.join(arms)}: {method}." for method, arms in methods.items())
+    caption = f"Arms of the question, {metric} with 95 % intervals: {title}"
+    return block_table(caption, "Arm", columns, [group([_row(artefacts, one) for one in rows])], note=note)
+
+
+def _row(artefacts: Artefacts, one: Part) -> Part:
+    arm, verdict, reason = one["arm"], one["verdict"], one["reason"] or ""
     if verdict == "absent":
-        return shown | {"absent": row["reason"] or "not there", "verdict_text": _VERDICTS["absent"]}
-    title, reference = artefacts.model_title(row["model"]), row["reference"]
-    limits = row["difference_lower"], row["difference_upper"]
-    difference = interval(row["difference"], *limits, deciding_decimals(limits, 3), signed=True)
-    return shown | {
-        **{key: row[key] for key in (*_COUNTS, *_NUMBERS)},
-        "model": row["model"],
-        "model_title": title,
-        "meaning": shown["meaning"] or title,
-        "text": interval(row["estimate"], row["lower"], row["upper"]),
-        "reference": reference,
-        "reference_title": "chance (0.5)" if reference == "chance" else artefacts.model_title(reference),
-        "difference_text": difference,
-        "p_text": NO_VALUE if row["p_value"] is None else p_text(row["p_value"]),
-        "verdict_text": "ALARM: better" if shown["alarm"] else _VERDICTS[verdict],
-        "reason": row["reason"] or "",
-        "note": methods.index(row["method"]) + 1 if row["method"] else None,
-    }
+        blank = [cell("", absent="absent") for _ in range(7)]
+        return row(ARM_TITLES[arm], [*blank, cell(_VERDICTS[verdict])], under=reason)
+    limits = one["difference_lower"], one["difference_upper"]
+    difference = interval(one["difference"], *limits, deciding_decimals(limits, 3), signed=True)
+    alarm = arm in _ALARMS and verdict == "adds"
+    against = one["reference"]
+    cells = [
+        cell(artefacts.model_title(one["model"])),
+        number_cell(one["n"], 0),
+        number_cell(one["events"], 0),
+        estimate_cell(one),
+        cell("chance (0.5)" if against == "chance" else artefacts.model_title(against)),
+        cell(difference, value=one["difference"], lower=limits[0], upper=limits[1]),
+        cell(p_text(one["p_value"]), value=one["p_value"]),
+        cell("ALARM: better" if alarm else _VERDICTS[verdict]),
+    ]
+    remark = "; ".join(word for word in (_MEANINGS.get(arm, ""), reason) if word)
+    return row(ARM_TITLES[arm], cells, under=remark, strong=arm == "combined")
