@@ -16,8 +16,8 @@ import pandas as pd
 from pydantic import ConfigDict
 
 from radiomics_crlm.config import FeatureSetConfig, RadiomicsSelection
-from radiomics_crlm.errors import InputError
-from radiomics_crlm.schema import AVAILABILITY, is_later, refuse_later
+from radiomics_crlm.errors import InputError, LeakError
+from radiomics_crlm.schema import AVAILABILITY, is_later, later_than
 
 Change = Literal["", "absolute", "relative"]
 
@@ -139,7 +139,11 @@ def refuse_late_scans(blocks: Iterable[ScanBlock], speaks_at: str) -> None:
     LeakError
         Naming the scans and when they are made. This holds where a leak of clinical columns is being studied, too.
     """
-    refuse_later({f"the scan {block.label}": block.moment for block in blocks if block.moment}, speaks_at)
+    if late := later_than({f"the scan {block.label}": block.moment for block in blocks if block.moment}, speaks_at):
+        raise LeakError(
+            "scans that are made only later are refused: " + "; ".join(refusal.sentence() for refusal in late),
+            remedy="ask for earlier time points, or for an endpoint that is foreseen later",
+        )
 
 
 def _order(key: tuple[str, ...]) -> tuple[object, ...]:
