@@ -94,7 +94,8 @@ def answer_table(
     DataFrame
         One row per arm; ``absent`` where the metrics have no such model.
     """
-    tables = _Tables(*(table[table["endpoint"] == endpoint] for table in (metrics, comparisons)), metric)
+    here = [table[table["endpoint"] == endpoint] for table in (metrics, comparisons)]
+    tables = _Tables(here[0], here[1], metric)
     rows: list[dict[str, Any]] = []
     models: dict[str, str] = {}
     for name in ARMS[:-1]:
@@ -142,8 +143,7 @@ def _first_of(rows: pd.DataFrame, metrics: tuple[str, ...]) -> dict[str, Any] | 
     for metric in metrics:
         chosen = rows[rows["metric"] == metric]
         if len(chosen):
-            found: dict[str, Any] = chosen.iloc[0].to_dict()
-            return found
+            return {str(name): value for name, value in chosen.iloc[0].to_dict().items()}
     return None
 
 
