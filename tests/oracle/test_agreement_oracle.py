@@ -1,4 +1,5 @@
-"""Intraclass correlation and its limits against pingouin, and against the textbook formulas (own quantiles)."""
+"""Intraclass correlation and its limits against pingouin, and against the textbook formulas (own quantiles); rank
+correlation against SciPy."""
 
 from __future__ import annotations
 
@@ -6,9 +7,11 @@ import numpy as np
 import pandas as pd
 import pingouin
 import pytest
-from scipy import optimize, special
+from oracle_comparison import Compare, oracle
+from scipy import optimize, special, stats
 
 from radiomics_crlm.evaluation.agreement import icc
+from radiomics_crlm.evaluation.correlation import spearman
 
 TYPES = {"agreement": "ICC(A,1)", "consistency": "ICC(C,1)"}
 
@@ -35,11 +38,12 @@ def unrounded() -> object:
     pingouin.options["round.column.CI95"] = before
 
 
+@oracle("Intraclass correlation with limits", against="pingouin", covers=("agreement.icc", "agreement.Agreement"))
 @pytest.mark.usefixtures("unrounded")
 # pingouin 0.7 on pandas 3.1; remove when pingouin has stopped dropping columns in place.
 @pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame")
-def test_two_hundred_tables_agree_with_pingouin() -> None:
-    for seed in range(200):
+def test_icc_equals_pingouin(compare: Compare) -> None:
+    for seed in compare:
         values = table(seed)
         n, k = values.shape
         long = pd.DataFrame(
@@ -49,13 +53,7 @@ def test_two_hundred_tables_agree_with_pingouin() -> None:
         for kind, name in TYPES.items():
             got = icc(values[:, :, None], kind)
             numbers = [got.estimate[0], got.lower[0], got.upper[0]]
-            np.testing.assert_allclose(
-                numbers,
-                [expected.at[name, "ICC"], *expected.at[name, "CI95"]],
-                rtol=0,
-                atol=1e-8,
-                err_msg=f"{seed} {kind}",
-            )
+            compare(seed, numbers, [expected.at[name, "ICC"], *expected.at[name, "CI95"]])
 
 
 def quantile(q: float, df1: float, df2: float) -> float:
@@ -89,11 +87,41 @@ def textbook(values: np.ndarray, kind: str, confidence: float) -> list[float]:
     ]
 
 
+@oracle(
+    "Intraclass correlation, limits as printed",
+    against="written plainly (McGraw and Wong 1996, doi:10.1037/1082-989X.1.1.30)",
+    covers=("agreement.icc",),
+)
 @pytest.mark.parametrize("kind", ["agreement", "consistency"])
 @pytest.mark.parametrize("confidence", [0.9, 0.95])
-def test_limits_agree_with_the_formulas_as_printed(kind: str, confidence: float) -> None:
-    for seed in range(1000, 1040):
-        values = table(seed)
+def test_limits_agree_with_the_formulas_as_printed(compare: Compare, kind: str, confidence: float) -> None:
+    for seed in compare:
+        values = table(1000 + seed)
         got = icc(values[:, :, None], kind, confidence=confidence)
-        numbers = [got.estimate[0], got.lower[0], got.upper[0]]
-        np.testing.assert_allclose(numbers, textbook(values, kind, confidence), rtol=0, atol=1e-8, err_msg=str(seed))
+        compare(seed, [got.estimate[0], got.lower[0], got.upper[0]], textbook(values, kind, confidence))
+
+
+@oracle(
+    "Spearman correlation with limits",
+    against="SciPy, limits written plainly (Bonett and Wright 2000, doi:10.1007/BF02294183)",
+    covers=("correlation.spearman", "correlation.Correlation"),
+)
+def test_spearman_equals_scipy(compare: Compare) -> None:
+    """Ties, gaps, and several rows per patient."""
+    for seed in compare:
+        generator = np.random.default_rng(seed)
+        n = int(generator.integers(8, 60))
+        reference = generator.normal(size=n).round(1)
+        values = (reference[:, None] * [0.0, 0.5, -2.0] + generator.normal(size=(n, 3))).round(1)
+        values[generator.random((n, 3)) < 0.1] = np.nan
+        patients = np.sort(generator.integers(0, n, n)) if seed % 2 else np.arange(n)
+        got = spearman(values, reference, patients)
+        for p in range(3):
+            known = np.isfinite(values[:, p])
+            independent = len(set(patients[known]))
+            if independent < 4 or len(set(values[known, p])) < 2:
+                continue
+            r = stats.spearmanr(values[known, p], reference[known]).statistic
+            half = 1.959963984540054 * np.sqrt((1 + r * r / 2) / (independent - 3))
+            limits = [np.tanh(np.arctanh(r) + sign * half) for sign in (-1, 1)]
+            compare(seed, [got.estimate[p], got.lower[p], got.upper[p]], [r, *limits])

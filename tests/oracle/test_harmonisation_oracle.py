@@ -14,10 +14,9 @@ import pandas as pd
 import pytest
 from combatlearn import ComBat as Reference
 from combatlearn.core import ComBatModel
+from oracle_comparison import Compare, oracle
 
-from radiomics_crlm.modelling.harmonisation import apply_combat, fit_combat, priors, shrink
-
-DATA_SETS = 200
+from radiomics_crlm.modelling.harmonisation import ComBat, SiteTable, apply_combat, fit_combat, priors, shrink
 
 
 def draw(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -43,18 +42,26 @@ def reference(
         return combat, combat.fit_transform(frame).to_numpy()
 
 
-def test_closed_form_parts():
-    for seed in range(DATA_SETS):
+@oracle("ComBat: means, variances, effects", against="combatlearn", covers=("harmonisation.fit_combat",))
+def test_closed_form_parts(compare: Compare) -> None:
+    for seed in compare:
         X, site, covariates = draw(seed)
         state = fit_combat(X, site, covariates)
         model = reference(X, site, covariates)[0]._model
-        np.testing.assert_allclose(state.grand, model._grand_mean, atol=1e-8)
-        np.testing.assert_allclose(state.spread**2, model._pooled_var, atol=1e-8)
-        np.testing.assert_allclose(state.effects, model._beta_hat_nonbatch, atol=1e-8)
+        compare(seed, state.grand, np.ravel(model._grand_mean))
+        compare(seed, state.spread**2, np.ravel(model._pooled_var))
+        compare(seed, state.effects, model._beta_hat_nonbatch)
 
 
+@oracle(
+    "ComBat: shrinkage and adjustment, with the priors of combatlearn",
+    against="combatlearn",
+    covers=("harmonisation.fit_combat", "harmonisation.apply_combat", "harmonisation.shrink"),
+)
 @pytest.mark.parametrize("reference_site", [None, "s1"])
-def test_shrinkage_and_adjustment_with_the_priors_of_combatlearn(reference_site, monkeypatch):
+def test_shrinkage_and_adjustment_with_the_priors_of_combatlearn(
+    compare: Compare, reference_site: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def over_sites(shift: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, ...]:
         mean, variance = scale.mean(axis=0), scale.var(axis=0, ddof=1)
         shape = mean**2 / variance + 2
@@ -65,12 +72,12 @@ def test_shrinkage_and_adjustment_with_the_priors_of_combatlearn(reference_site,
     settings = {"tol": 1e-13, "max_iter": 3000}
     for name, value in settings.items():
         monkeypatch.setitem(ComBatModel._shrink_gamma_delta.__kwdefaults__, name, value)
-    for seed in range(DATA_SETS):
+    for seed in compare:
         X, site, covariates = draw(seed)
         expected = reference(X, site, covariates, reference_batch=reference_site)[1]
         state = fit_combat(X, site, covariates, reference=reference_site)
         found = apply_combat(state, X, site, covariates)
-        np.testing.assert_allclose(found, expected, atol=1e-8)
+        compare(seed, found, expected)
 
 
 def plain_shrinkage(shift: np.ndarray, scale: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -88,19 +95,29 @@ def plain_shrinkage(shift: np.ndarray, scale: np.ndarray, count: np.ndarray) -> 
     return new, spread
 
 
-def test_published_priors():
-    for seed in range(DATA_SETS):
+@oracle(
+    "ComBat: published priors and shrinkage",
+    against="written plainly (Johnson et al. 2007, doi:10.1093/biostatistics/kxj037)",
+    covers=("harmonisation.priors", "harmonisation.shrink"),
+)
+def test_published_priors(compare: Compare) -> None:
+    for seed in compare:
         generator = np.random.default_rng(seed)
         shape = (int(generator.integers(2, 5)), int(generator.integers(2, 15)))
         shift, scale = generator.normal(size=shape), generator.gamma(5, 0.2, size=shape)
         count = generator.integers(4, 30, (shape[0], 1)).astype(float)
         found = shrink(shift, scale, count, *priors(shift, scale))
-        np.testing.assert_allclose(found, plain_shrinkage(shift, scale, count), atol=1e-8)
+        compare(seed, np.stack(found), np.stack(plain_shrinkage(shift, scale, count)))
 
 
-def test_whole_step_written_plainly():
+@oracle(
+    "ComBat: the whole step",
+    against="written plainly (Johnson et al. 2007, doi:10.1093/biostatistics/kxj037)",
+    covers=("harmonisation.fit_combat", "harmonisation.apply_combat", "harmonisation.ComBat"),
+)
+def test_whole_step_written_plainly(compare: Compare) -> None:
     """Without covariates and missing values: standardise, shrink, put back."""
-    for seed in range(DATA_SETS):
+    for seed in compare:
         X, site, _ = draw(seed)
         names = np.unique(site)
         inside = [site == name for name in names]
@@ -116,4 +133,7 @@ def test_whole_step_written_plainly():
         for i, rows in enumerate(inside):
             expected[rows] = (z[rows] - shift[i]) / np.sqrt(scale[i]) * spread + grand
         none = np.empty((len(X), 0))
-        np.testing.assert_allclose(apply_combat(fit_combat(X, site, none), X, site, none), expected, atol=1e-8)
+        compare(seed, apply_combat(fit_combat(X, site, none), X, site, none), expected)
+        frame = pd.DataFrame(X)
+        step = ComBat(tuple(range(X.shape[1])), SiteTable(frame.index, site, none), min_patients=2)
+        compare(seed, step.fit(frame).transform(frame), expected)

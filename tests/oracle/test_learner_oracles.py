@@ -6,17 +6,19 @@ import warnings
 
 import numpy as np
 import pandas as pd
+import plain_statistics as plain
 import pytest
 from comprisk import FineGrayRegression, PenalizedFineGrayRegression
 from comprisk import Surv as CompetingSurv
 from lifelines import AalenJohansenFitter, CoxPHFitter, LogLogisticFitter, LogNormalFitter, WeibullFitter
+from oracle_comparison import Compare, oracle
+from random_outcomes import ITERATIVE
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression
 from sksurv.linear_model import CoxnetSurvivalAnalysis
 from sksurv.util import Surv
 
-from radiomics_crlm.evaluation.incidence import censoring_survival
-from radiomics_crlm.evaluation.outcome import Outcome, horizon_labels, make_outcome
+from radiomics_crlm.evaluation.outcome import Outcome, make_outcome
 from radiomics_crlm.modelling.cox import fit_ridge_cox, risk_sets
 from radiomics_crlm.modelling.estimators import (
     ElasticNetCox,
@@ -28,7 +30,7 @@ from radiomics_crlm.modelling.estimators import (
     RidgeLogistic,
 )
 from radiomics_crlm.modelling.learner import canonical_order
-from radiomics_crlm.modelling.log_time import fit_log_time, time_probability
+from radiomics_crlm.modelling.log_time import fit_log_time, log_months, time_probability
 from radiomics_crlm.modelling.pseudo import pseudo_values
 
 # lifelines 0.30 calls pandas in a way that pandas 4 will refuse.
@@ -47,30 +49,35 @@ def _data(seed: int, *, ties: bool = False, codes: tuple[int, ...] = (0, 1, 2), 
     return X, y
 
 
-@pytest.mark.parametrize("l1_ratio", [0.1, 0.5, 1.0])
-@pytest.mark.parametrize("penalty", [0.2, 0.05, 0.01])
-def test_elastic_net_logistic_equals_scikit_learn(penalty: float, l1_ratio: float) -> None:
+_NETS = [(penalty, l1_ratio) for penalty in (0.2, 0.05, 0.01) for l1_ratio in (0.1, 0.5, 1.0)]
+"""Penalties and shares of the lasso, one pair per data set."""
+
+
+@oracle(
+    "Elastic-net logistic regression, weighted for censoring",
+    against="scikit-learn (saga, where its own subgradient says that it has arrived)",
+    covers=("linear.ElasticNetLogistic", "elastic.fit_elastic_net", "elastic.minimise_quadratic"),
+    tolerance=ITERATIVE,
+    fast=20,
+)
+def test_elastic_net_logistic_equals_scikit_learn(compare: Compare) -> None:
     """saga takes a pass that changes no coefficient for convergence, which it also sees while all of them are still 0;
     it is an oracle only where its own gradient says that it has arrived."""
-    agreed = 0
-    for seed in range(12):
+    for seed in compare:
         X, y = _data(seed)
-        label, weight = horizon_labels(y, 18.0)
+        penalty, l1_ratio = _NETS[seed % len(_NETS)]
+        label, weight = plain.labels(y, 18.0)
         known = weight > 0
         saga = LogisticRegression(
-            C=1 / (penalty * weight.sum()), l1_ratio=l1_ratio, solver="saga", tol=1e-10, max_iter=200_000,
+            C=1 / (penalty * weight.sum()), l1_ratio=l1_ratio, solver="saga", tol=1e-9, max_iter=100_000,
             random_state=seed,
         ).fit(X[known], label[known], sample_weight=weight[known])  # fmt: skip
         fitted = ElasticNetLogistic(18.0, penalty, l1_ratio).fit(X, y)
         problem = (X, label, weight / weight.sum(), penalty, l1_ratio)
         assert _violation(fitted.coef_, fitted.intercept_, *problem) < 1e-7
-        if not fitted.coef_.any():
-            agreed += 1
-        elif _violation(saga.coef_[0], saga.intercept_[0], *problem) < 1e-7:
-            agreed += 1
-            np.testing.assert_allclose(fitted.coef_, saga.coef_[0], atol=1e-6)
-            assert fitted.intercept_ == pytest.approx(saga.intercept_[0], abs=1e-6)
-    assert agreed >= 6
+        if not fitted.coef_.any() or _violation(saga.coef_[0], saga.intercept_[0], *problem) > 1e-6:
+            continue
+        compare(seed, np.r_[fitted.intercept_, fitted.coef_], np.r_[saga.intercept_, saga.coef_[0]])
 
 
 def _violation(
@@ -85,18 +92,22 @@ def _violation(
     return float(max(np.where(coef == 0, at_zero, elsewhere).max(), abs(residual.sum())))
 
 
-@pytest.mark.parametrize("l1_ratio", [0.2, 0.5, 1.0])
-def test_elastic_net_cox_equals_coxnet(l1_ratio: float) -> None:
+@oracle(
+    "Elastic-net Cox regression",
+    against="scikit-survival (coxnet)",
+    covers=("linear.ElasticNetCox", "elastic.fit_elastic_net", "cox.PartialLikelihood"),
+    tolerance=ITERATIVE,
+)
+def test_elastic_net_cox_equals_coxnet(compare: Compare) -> None:
     """Without ties: coxnet has Breslow's. The competing event is censoring."""
-    for seed in range(10):
+    for seed in compare:
         X, y = _data(seed)
-        path = [0.1, 0.05, 0.02]
-        oracle = CoxnetSurvivalAnalysis(
+        path, l1_ratio = [0.1, 0.05, 0.02], (0.2, 0.5, 1.0)[seed % 3]
+        coxnet = CoxnetSurvivalAnalysis(
             alphas=path, l1_ratio=l1_ratio, normalize=False, tol=1e-14, max_iter=1_000_000
         ).fit(X, Surv.from_arrays(y["event"] == 1, y["months"]))
         for column, penalty in enumerate(path):
-            fitted = ElasticNetCox(penalty, l1_ratio).fit(X, y)
-            np.testing.assert_allclose(fitted.coef_, oracle.coef_[:, column], atol=1e-5)
+            compare(seed, ElasticNetCox(penalty, l1_ratio).fit(X, y).coef_, coxnet.coef_[:, column])
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -109,23 +120,31 @@ def test_elastic_net_without_lasso_is_ridge(ties: bool) -> None:
         assert net.intercept_ == pytest.approx(ridge.intercept_, abs=1e-5)
 
 
+@oracle(
+    "Elastic nets with ties and more inputs than patients: distance from optimality",
+    against="written plainly, event by event (Efron 1977, doi:10.1080/01621459.1977.10480613)",
+    covers=("linear.ElasticNetCox", "linear.ElasticNetLogistic", "elastic.fit_elastic_net", "cox.PartialLikelihood"),
+    tolerance=1e-6,
+    fast=20,
+)
 @pytest.mark.parametrize("wide", [False, True])
-def test_elastic_net_meets_its_optimality_conditions(wide: bool) -> None:
-    """Also with ties and with more inputs than patients, for which there is no oracle."""
-    for seed in range(6):
+def test_elastic_net_meets_its_optimality_conditions(compare: Compare, wide: bool) -> None:
+    """Also with ties and with more inputs than patients, for which there is no other implementation."""
+    for seed in compare:
         X, y = _data(seed, ties=True, most=300 if wide else 12)
         for learner in (ElasticNetCox(0.03, 0.9), ElasticNetLogistic(6.0, 0.03, 0.9)):
             beta = learner.fit(X, y).coef_
             gradient = _gradient(X, y, learner)
             used = beta != 0
-            assert np.abs(gradient[used] + 0.03 * (0.1 * beta + 0.9 * np.sign(beta))[used]).max(initial=0) < 1e-6
-            assert np.abs(gradient[~used]).max(initial=0) < 0.03 * 0.9 + 1e-6
+            slope = gradient[used] + 0.03 * (0.1 * beta + 0.9 * np.sign(beta))[used]
+            compare(seed, [np.abs(slope).max(initial=0)], [0.0])
+            compare(seed, [max(np.abs(gradient[~used]).max(initial=0) - 0.03 * 0.9, 0.0)], [0.0])
 
 
 def _gradient(X: np.ndarray, y: Outcome, learner: ElasticNetCox | ElasticNetLogistic) -> np.ndarray:
     """Written plainly, patient by patient and event by event."""
     if isinstance(learner, ElasticNetLogistic):
-        label, weight = horizon_labels(y, learner.horizon)
+        label, weight = plain.labels(y, learner.horizon)
         p = 1 / (1 + np.exp(-learner.risk(X)))
         return X.T @ (weight * (p - label)) / weight.sum()
     relative, total = np.exp(X @ learner.coef_), np.zeros(X.shape[1])
@@ -140,30 +159,49 @@ def _gradient(X: np.ndarray, y: Outcome, learner: ElasticNetCox | ElasticNetLogi
     return total / y.size
 
 
-def test_fine_gray_equals_comprisk() -> None:
-    """Coefficients without penalty and with it, and the incidence that follows from them; no ties (Efron here)."""
-    for seed in range(40):
+@oracle(
+    "Fine-Gray regression without penalty",
+    against="comprisk",
+    covers=("linear.FineGray", "cox.fit_ridge_cox", "cox.risk_sets", "cox.RiskSets"),
+    tolerance=ITERATIVE,
+)
+def test_fine_gray_equals_comprisk(compare: Compare) -> None:
+    """No ties: Efron here, Breslow there."""
+    for seed in compare:
         X, y = _data(seed, most=6)
         given = CompetingSurv.from_arrays(event=y["event"].astype(int), time=y["months"])
-        oracle = FineGrayRegression(max_iter=100, gtol=1e-12).fit(X, given)
-        found = fit_ridge_cox(X, risk_sets(y, subdistribution=True), 1e-12)
-        np.testing.assert_allclose(found, oracle.coef_, atol=1e-8)
+        fitted = FineGrayRegression(max_iter=100, gtol=1e-12).fit(X, given)
+        compare(seed, fit_ridge_cox(X, risk_sets(y, subdistribution=True), 1e-12), fitted.coef_)
 
 
-@pytest.mark.parametrize("penalty", [0.5, 0.1])
-def test_penalised_fine_gray_equals_comprisk(penalty: float) -> None:
-    for seed in range(10):
+@oracle(
+    "Fine-Gray regression with ridge penalty",
+    against="comprisk",
+    covers=("linear.FineGray",),
+    tolerance=ITERATIVE,
+    fast=20,
+)
+def test_penalised_fine_gray_equals_comprisk(compare: Compare) -> None:
+    for seed in compare:
         X, y = _data(seed, most=6)
+        penalty = (0.5, 0.1)[seed % 2]
         given = CompetingSurv.from_arrays(event=y["event"].astype(int), time=y["months"])
-        oracle = PenalizedFineGrayRegression(
+        fitted = PenalizedFineGrayRegression(
             penalty="ridge", lambdas=[penalty], standardize=False, max_iter=100_000, tol=1e-13
         ).fit(X, given)
-        np.testing.assert_allclose(FineGray(penalty).fit(X, y).coef_, oracle.coef_, atol=1e-5)
+        compare(seed, FineGray(penalty).fit(X, y).coef_, np.ravel(fitted.coef_))
 
 
-def test_fine_gray_equals_a_weighted_cox_model_with_ties() -> None:
+@oracle(
+    "Fine-Gray regression with ties",
+    against="lifelines (weighted Cox model of expanded rows, Geskus 2011, doi:10.1111/j.1541-0420.2010.01420.x)",
+    covers=("cox.fit_ridge_cox", "cox.risk_sets"),
+    tolerance=ITERATIVE,
+    fast=4,
+)
+def test_fine_gray_equals_a_weighted_cox_model_with_ties(compare: Compare) -> None:
     """Those with the competing event as weighted rows after it (Geskus), one per event time, in lifelines."""
-    for seed in range(5):
+    for seed in compare:
         X, y = _data(seed, ties=True, most=4)
         frame = _expanded(X, y)
         fitter = CoxPHFitter(penalizer=1e-9, l1_ratio=0.0)
@@ -172,8 +210,7 @@ def test_fine_gray_equals_a_weighted_cox_model_with_ties() -> None:
             fitter.fit(
                 frame, "stop", "event", entry_col="start", weights_col="weight", fit_options={"precision": 1e-12}
             )
-        found = fit_ridge_cox(X, risk_sets(y, subdistribution=True), 1e-12)
-        np.testing.assert_allclose(found, fitter.params_.to_numpy(), atol=1e-5)
+        compare(seed, fit_ridge_cox(X, risk_sets(y, subdistribution=True), 1e-12), fitter.params_.to_numpy())
 
 
 def _expanded(X: np.ndarray, y: Outcome) -> pd.DataFrame:
@@ -185,10 +222,10 @@ def _expanded(X: np.ndarray, y: Outcome) -> pd.DataFrame:
         rows.append((*x, 0.0, month, event == 1, 1.0))
         if event != 2:
             continue
-        own = censoring_survival(y["event"], y["months"], [month])[0]
+        own = plain.uncensored(y, month)
         for start, stop in zip(before, times, strict=False):
             if stop > month:
-                reach = censoring_survival(y["event"], y["months"], [stop])[0] / own
+                reach = plain.uncensored(y, stop) / own
                 if reach > 0:
                     rows.append((*x, max(start, month), stop, False, reach))
     names = [f"x{i}" for i in range(X.shape[1])]
@@ -204,20 +241,34 @@ def test_fine_gray_without_a_competing_event_is_the_ridge_cox_model(ties: bool) 
         np.testing.assert_allclose(gray.probability(X, (3.0, 12.0)), cox.probability(X, (3.0, 12.0)), atol=1e-10)
 
 
-def test_incidence_of_fine_gray_equals_comprisk() -> None:
-    for seed in range(10):
+@oracle(
+    "Incidence of the Fine-Gray model",
+    against="comprisk",
+    covers=("linear.FineGray", "risk.subdistribution_baseline"),
+    tolerance=ITERATIVE,
+)
+def test_incidence_of_fine_gray_equals_comprisk(compare: Compare) -> None:
+    for seed in compare:
         X, y = _data(seed, most=4)
         given = CompetingSurv.from_arrays(event=y["event"].astype(int), time=y["months"])
-        oracle = FineGrayRegression(max_iter=100, gtol=1e-12).fit(X, given)
+        fitted = FineGrayRegression(max_iter=100, gtol=1e-12).fit(X, given)
         months = [3.0, 12.0]
-        expected = np.asarray(oracle.predict_cumulative_incidence(X[:7], months))
-        np.testing.assert_allclose(FineGray(1e-9).fit(X, y).probability(X[:7], months), expected, atol=1e-6)
+        expected = np.asarray(fitted.predict_cumulative_incidence(X[:7], months))
+        compare(seed, FineGray(1e-9).fit(X, y).probability(X[:7], months), expected)
 
 
-def test_pseudo_values_equal_lifelines() -> None:
-    for seed in range(3):
-        X, y = _data(seed)
-        y = y[:60]
+@oracle(
+    "Pseudo-values of the incidence",
+    against="lifelines, fitted without each patient",
+    covers=("pseudo.pseudo_values",),
+    fast=4,
+)
+def test_pseudo_values_equal_lifelines(compare: Compare) -> None:
+    """Without ties, because lifelines moves tied times apart at random."""
+    for seed in compare:
+        y = _data(seed)[1][:30]
+        if not (y["event"] == 1).sum() > 1:
+            continue
         at = [5.0, 15.0]
 
         def incidence(z: Outcome, at: list[float] = at) -> np.ndarray:
@@ -226,48 +277,81 @@ def test_pseudo_values_equal_lifelines() -> None:
 
         full = incidence(y)
         without = np.array([incidence(np.delete(y, i)) for i in range(y.size)])
-        np.testing.assert_allclose(pseudo_values(y, at), y.size * full - (y.size - 1) * without, atol=1e-8)
-        assert X.shape[0] >= y.size
+        compare(seed, pseudo_values(y, at), y.size * full - (y.size - 1) * without)
 
 
-def test_forest_at_a_horizon_equals_scikit_learn() -> None:
-    for seed in range(4):
+@oracle(
+    "Pseudo-values of the incidence, ties",
+    against="written plainly, without each patient (Andersen and Pohar Perme 2010, doi:10.1177/0962280209105020)",
+    covers=("pseudo.pseudo_values",),
+)
+def test_pseudo_values_with_ties_equal_the_loop(compare: Compare) -> None:
+    for seed in compare:
+        y = _data(seed, ties=True)[1][:20]
+        at, n = [2.0, 5.0], y.size
+        expected = [
+            [n * plain.incidence(y, t) - (n - 1) * plain.incidence(np.delete(y, i), t) for t in at] for i in range(n)
+        ]
+        compare(seed, pseudo_values(y, at), expected)
+
+
+@oracle(
+    "Random forest at a horizon",
+    against="scikit-learn",
+    covers=("forest.ForestAtHorizon", "trees.Forest", "trees.forest_of"),
+    fast=8,
+)
+def test_forest_at_a_horizon_equals_scikit_learn(compare: Compare) -> None:
+    for seed in compare:
         X, y = _data(seed)
         order = canonical_order(X, y)
-        label, weight = horizon_labels(y, 15.0)
+        label, weight = plain.labels(y, 15.0)
         rows = order[weight[order] > 0]
-        for leaves in (2, 7):
-            oracle = RandomForestClassifier(
-                30, max_leaf_nodes=leaves, min_samples_leaf=4, max_features="sqrt", random_state=seed
-            ).fit(X[rows], label[rows], sample_weight=weight[rows])
-            fitted = ForestAtHorizon(15.0, trees=30, leaves=leaves, min_leaf=4, seed=seed).fit(X, y)
-            np.testing.assert_allclose(fitted.risk(X), oracle.predict_proba(X)[:, 1], atol=1e-12)
+        leaves = (2, 7)[seed % 2]
+        fitted_there = RandomForestClassifier(
+            30, max_leaf_nodes=leaves, min_samples_leaf=4, max_features="sqrt", random_state=seed
+        ).fit(X[rows], label[rows], sample_weight=weight[rows])
+        fitted = ForestAtHorizon(15.0, trees=30, leaves=leaves, min_leaf=4, seed=seed).fit(X, y)
+        compare(seed, fitted.risk(X), fitted_there.predict_proba(X)[:, 1])
 
 
-def test_forest_of_incidences_equals_scikit_learn_on_pseudo_values() -> None:
-    """Each tree's prediction brought into range and order, then averaged."""
-    for seed in range(4):
+@oracle(
+    "Random forest of incidences",
+    against="scikit-learn on pseudo-values, each tree brought into range and order",
+    covers=("forest.ForestIncidence", "trees.Forest", "trees.forest_of"),
+    fast=8,
+)
+def test_forest_of_incidences_equals_scikit_learn_on_pseudo_values(compare: Compare) -> None:
+    for seed in compare:
         X, y = _data(seed)
         order = canonical_order(X, y)
-        oracle = RandomForestRegressor(
-            30, max_leaf_nodes=6, min_samples_leaf=5, max_features=1 / 3, random_state=1
+        forest = RandomForestRegressor(
+            30, max_leaf_nodes=6, min_samples_leaf=5, max_features=1 / 3, random_state=seed
         ).fit(X[order], pseudo_values(y[order], (6.0, 12.0)))  # fmt: skip
-        trees = [np.clip(tree.predict(X), 0, 1) for tree in oracle.estimators_]
+        trees = [np.clip(tree.predict(X), 0, 1) for tree in forest.estimators_]
         expected = np.mean([np.column_stack((p[:, 0], p.max(axis=1))) for p in trees], axis=0)
-        fitted = ForestIncidence(trees=30, leaves=6, months=(6.0, 12.0), risk_month=12.0, seed=1).fit(X, y)
-        np.testing.assert_allclose(fitted.probability(X, (6.0, 12.0)), expected, atol=1e-12)
+        fitted = ForestIncidence(trees=30, leaves=6, months=(6.0, 12.0), risk_month=12.0, seed=seed).fit(X, y)
+        compare(seed, fitted.probability(X, (6.0, 12.0)), expected)
         np.testing.assert_array_equal(fitted.risk(X), fitted.probability(X, (12.0,))[:, 0])
 
 
+@oracle(
+    "Distribution of the time (accelerated failure times)",
+    against="lifelines",
+    covers=("log_time.fit_log_time", "log_time.time_probability", "log_time.log_months", "log_time.LogTime"),
+    tolerance=ITERATIVE,
+    fast=10,
+)
 @pytest.mark.parametrize(
     ("distribution", "fitter"),
     [("normal", LogNormalFitter), ("logistic", LogLogisticFitter), ("extreme", WeibullFitter)],
 )
-def test_distribution_of_the_time_equals_lifelines(distribution: str, fitter: type) -> None:
-    for seed in range(10):
+def test_distribution_of_the_time_equals_lifelines(compare: Compare, distribution: str, fitter: type) -> None:
+    for seed in compare:
         _, y = _data(seed)
-        oracle = fitter().fit(y["months"], y["event"] == 1)
+        fitted = fitter().fit(y["months"], y["event"] == 1)
         mean, time = fit_log_time(y, distribution)
         months = [2.0, 10.0, 25.0]
-        expected = 1 - oracle.survival_function_at_times(months).to_numpy()
-        np.testing.assert_allclose(time_probability(time, np.array([-mean]), months)[0], expected, atol=1e-4)
+        expected = 1 - fitted.survival_function_at_times(months).to_numpy()
+        compare(seed, time_probability(time, np.array([-mean]), months)[0], expected)
+        np.testing.assert_array_equal(log_months(y), np.log(np.maximum(y["months"], 1 / 60)))
