@@ -7,12 +7,8 @@ from typing import Annotated
 
 import typer
 
-from radiomics_crlm import clinical
 from radiomics_crlm.cli.screen import Screen
 from radiomics_crlm.cli.study_commands import EXIT_PARTIAL
-from radiomics_crlm.clinical.explain import FAMILIES, TEAM, family_rules, pages, sections
-from radiomics_crlm.clinical.plausibility import warning_texts
-from radiomics_crlm.clinical.result import STATUSES
 
 rules_app = typer.Typer(no_args_is_help=True, help="Rule-based scores of a cohort.")
 _SHOWN = 50
@@ -32,6 +28,8 @@ def run_rules(
     masks: Annotated[Path | None, typer.Option(help="Folder of 'crlm measure': fills gaps of the chart.")] = None,
 ) -> None:
     """Evaluate the rules for every patient: a long table (patient x rule) and a wide one (patient)."""
+    from radiomics_crlm.clinical.plausibility import warning_texts
+    from radiomics_crlm.clinical.result import STATUSES
     from radiomics_crlm.study.rules import check_layout, rules_of_cohort
 
     screen = Screen()
@@ -64,6 +62,9 @@ def run_rules(
 @rules_app.command("list")
 def list_rules() -> None:
     """List all rules: id, what it returns, from when on its inputs are known."""
+    from radiomics_crlm import clinical
+    from radiomics_crlm.clinical.explain import FAMILIES, TEAM, family_rules
+
     screen = Screen()
     for family, title in FAMILIES.items():
         told = [clinical.describe(name) for name in family_rules(family)]
@@ -75,6 +76,9 @@ def list_rules() -> None:
 @rules_app.command("explain")
 def explain(rule: Annotated[str, typer.Argument(help="Rule id; see 'crlm rules list'.")]) -> None:
     """Explain a rule: definition, points, bounds, groups, policy for unknown inputs, sources, discrimination."""
+    from radiomics_crlm import clinical
+    from radiomics_crlm.clinical.explain import TEAM, sections
+
     screen = Screen()
     told = sections(rule)
     screen.line(f"{clinical.describe(rule).title} [{rule}]", style="bold")
@@ -112,6 +116,7 @@ def show(
 @rules_app.command("docs")
 def docs(out: Annotated[Path, typer.Option("--out", help="Folder for the Markdown pages.")]) -> None:
     """Write the documentation pages of all rules from the rule files."""
+    from radiomics_crlm.clinical.explain import pages
     from radiomics_crlm.provenance.files import write_text
 
     for name, text in pages().items():
@@ -122,6 +127,8 @@ def docs(out: Annotated[Path, typer.Option("--out", help="Folder for the Markdow
 @rules_app.command("check")
 def check(vectors: Annotated[Path, typer.Argument(help="Worked examples in the format of vectors.csv.")]) -> None:
     """Compare the rules with worked examples and list every disagreement."""
+    from radiomics_crlm import clinical
+
     screen = Screen()
     report = clinical.check_vectors(vectors)
     screen.line(f"{report.agreeing} of {report.total} vectors agree")
