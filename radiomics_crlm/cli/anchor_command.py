@@ -23,6 +23,9 @@ def anchor(
     features: Annotated[int, typer.Option(min=1, help="Features that ANOVA selects; without --grid.")] = 8,
     classifier: Annotated[Literal["naive_bayes", "logistic"], typer.Option(help="Without --grid.")] = "logistic",
     penalty: Annotated[float, typer.Option(help="C of the logistic regression; without --grid.")] = 0.5,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Write a report (README.md, figure) into this folder.")
+    ] = None,
 ) -> None:
     """Rerun a published benchmark protocol (radMLBench) and compare its AUCs to four decimals."""
     from radiomics_crlm.modelling.anchor import Configuration
@@ -40,6 +43,10 @@ def anchor(
     for row in result.to_dict("records"):
         beside = "" if row["agrees"] is None else f"   published {row['published']:.4f}"
         screen.line(f"{row['configuration']:26} AUC {row['auc']:.4f}{beside}")
+    if to is not None:
+        from radiomics_crlm.report.anchor_page import write_anchor_report
+
+        screen.line(f"report: {write_anchor_report(result, to, table=table.name, grid=grid.name if grid else None)}")
     if grid is not None:
         agreeing = int(result["agrees"].eq(True).sum())
         screen.line(f"{agreeing} of {len(result)} published configurations agree to four decimals")

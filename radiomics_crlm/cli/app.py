@@ -16,6 +16,7 @@ from radiomics_crlm.cli import (
     doctor_command,
     fetch_command,
     imaging_commands,
+    report_command,
     robustness_commands,
     rules_commands,
     score_command,
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 for module in (
     study_commands,
+    report_command,
     cohort_commands,
     fetch_command,
     imaging_commands,
