@@ -55,11 +55,30 @@ def calibration(artefacts: Artefacts, endpoint: str, model: str | None) -> Part:
         table = calibration_groups(y, wide.to_numpy(dtype=float), float(horizon), groups=groups)
     except CrlmError as error:
         return part | {"absent": error.what}
-    counts, edges = np.histogram(wide.mean(axis=1), bins=_BINS, range=(0.0, 1.0))
     return part | {
         "groups": [_calibration_group(row) for row in table.to_dict("records")],
-        "histogram": {"counts": counts.tolist(), "edges": [round(float(e), 4) for e in edges]},
+        "histogram": _histogram(wide.mean(axis=1).to_numpy(dtype=float)),
     }
+
+
+def _histogram(predicted: npt.NDArray[np.float64]) -> Part:
+    """Patients per bin of prediction; a bin with few of them is joined to its neighbour, so that none tells of few.
+
+    >>> _histogram(np.repeat([0.12, 0.17, 0.32], [3, 9, 6]))
+    {'counts': [12, 0, 0, 6], 'edges': [0.1, 0.2, 0.25, 0.3, 0.35], 'bin': 0.05}
+    """
+    counts, edges = np.histogram(predicted, bins=_BINS, range=(0.0, 1.0))
+    occupied = np.flatnonzero(counts)
+    first, last = int(occupied[0]), int(occupied[-1])
+    bins: list[tuple[int, float]] = []  # patients, and the upper end
+    for count, end in zip(counts[first : last + 1], edges[first + 1 : last + 2], strict=True):
+        waiting = bins.pop()[0] if bins and 0 < bins[-1][0] < SMALL_CELL else 0
+        bins.append((waiting + int(count), float(end)))
+    while len(bins) > 1 and bins[-1][0] < SMALL_CELL:
+        count, end = bins.pop()
+        bins[-1] = (bins[-1][0] + count, end)
+    ends = [float(edges[first]), *(end for _, end in bins)]
+    return {"counts": [n for n, _ in bins], "edges": [round(e, 4) for e in ends], "bin": 1 / _BINS}
 
 
 def _calibration_group(row: dict[Any, Any]) -> Part:

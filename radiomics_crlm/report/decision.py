@@ -43,7 +43,7 @@ def _endpoint(artefacts: Artefacts, endpoint: str) -> list[Part]:
         for months, here in parts
     ]
     title = artefacts.endpoints[endpoint].title
-    described = "Net benefit of the curves at the thresholds of the table below it."
+    described = "The table below it holds the net benefit of the curves at some thresholds."
     return [
         figure(
             "decision_curves",
@@ -71,7 +71,12 @@ def _curve(artefacts: Artefacts, model: str, here: pd.DataFrame) -> Part | None:
     own = here.loc[here["model"] == model].sort_values("threshold")
     if own.empty:
         return None
-    drawn = [round(float(r["net_benefit"]), 4) if _shown(r) else None for _, r in own.iterrows()]
+    # Beyond the highest prediction nobody is treated, as by treating none: the curve of a model ends there.
+    ends = model not in _TITLES
+    drawn = [
+        round(float(r["net_benefit"]), 4) if _shown(r) and not (ends and r["treated"] == 0) else None
+        for _, r in own.iterrows()
+    ]
     thresholds = [round(float(t), 3) for t in own["threshold"]]
     return {
         "model": model,
@@ -85,7 +90,13 @@ def _table(artefacts: Artefacts, title: str, models: list[str], parts: list[tupl
     groups = []
     for months, here in parts:
         present = [m for m in models if (here["model"] == m).any() and m != "treat_none"]
-        lines = [row(_TITLES.get(m) or artefacts.model_title(m), _cells(here.loc[here["model"] == m])) for m in present]
+        lines = [
+            row(
+                _TITLES.get(m) or artefacts.model_title(m),
+                _cells(here.loc[here["model"] == m], fitted=m not in _TITLES),
+            )
+            for m in present
+        ]
         groups.append(group(lines, f"By {months_text(months)}"))
     return table(
         f"Net benefit at thresholds of predicted risk: {title}",
@@ -97,7 +108,7 @@ def _table(artefacts: Artefacts, title: str, models: list[str], parts: list[tupl
     )
 
 
-def _cells(own: pd.DataFrame) -> list[Part]:
+def _cells(own: pd.DataFrame, *, fitted: bool) -> list[Part]:
     cells = []
     for threshold in _THRESHOLDS:
         near = own.loc[(own["threshold"] - threshold).abs() < _STEP / 2]
@@ -107,7 +118,7 @@ def _cells(own: pd.DataFrame) -> list[Part]:
         elif not _shown(r):
             cells.append(cell("too few", value=None))
         else:
-            benefit, avoided = float(r["net_benefit"]), number(r["avoided_per_100"])
+            benefit, avoided = float(r["net_benefit"]), number(r["avoided_per_100"]) if fitted else None
             text = fixed(benefit, 3) + ("" if avoided is None else f" ({fixed(avoided, 0)})")
             cells.append(cell(text, value=benefit, avoided_per_100=avoided))
     return cells

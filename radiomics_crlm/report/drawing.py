@@ -46,7 +46,7 @@ STYLE: Any = {
     "lines.linewidth": 1.6,
     "lines.solid_capstyle": "butt",
 }
-_SCALE = 1.4
+_SCALE = 1.6
 """Pixels per point at full width."""
 
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}

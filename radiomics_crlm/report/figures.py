@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -114,7 +115,10 @@ def calibration(part: Part, *, ident: str, title: str) -> str:
         upper.set_ylabel(f"Observed by {drawable(part['horizon_text'])}")
         upper.legend(loc="upper left", frameon=False)
         edges = part["histogram"]["edges"]
-        lower.bar(edges[:-1], part["histogram"]["counts"], width=edges[1] - edges[0], align="edge", color=SKY)
+        widths = np.diff(edges)
+        # Bins are wider where there are few patients: heights are patients per bin of the common width.
+        heights = np.asarray(part["histogram"]["counts"]) / (widths / part["histogram"]["bin"])
+        lower.bar(edges[:-1], heights, width=widths, align="edge", color=SKY, edgecolor="white", linewidth=0.4)
         lower.set_ylabel("Patients")
         lower.set_xlabel(f"Predicted probability by {drawable(part['horizon_text'])}")
         described = "; ".join(

@@ -99,7 +99,7 @@ def calibration_curves(data: Part, *, ident: str, title: str) -> str:
     """Smooth calibration curves, a panel per horizon: observed against predicted, bands of the first model."""
     with matplotlib.rc_context(STYLE):
         panels = data["panels"]
-        figure, axes = _panels(len(panels), 3.3 if len(panels) > 1 else 4.3)
+        figure, axes = _panels(len(panels), {1: 4.4, 2: 4.0}.get(len(panels), 2.95))
         tops = [v for p in panels for c in p["curves"] for v in (*c["predicted"], *c["observed"])]
         top = axis_top(tops)
         for ax, panel in zip(axes, panels, strict=True):
@@ -149,6 +149,7 @@ def decision_curves(data: Part, *, ident: str, title: str) -> str:
         panels = data["panels"]
         figure, axes = _panels(len(panels), 3.2 if len(panels) > 1 else 3.9)
         known = [v for p in panels for c in p["curves"] for v in c["net_benefit"] if v is not None]
+        last = min(1.0, max(_reach(c) for p in panels for c in p["curves"]) + 0.03)
         for ax, panel in zip(axes, panels, strict=True):
             fitted = (c for c in panel["curves"] if c["model"] not in _REFERENCES)
             styles = {c["model"]: style for c, style in zip(fitted, _LINES, strict=False)} | _REFERENCES
@@ -158,7 +159,7 @@ def decision_curves(data: Part, *, ident: str, title: str) -> str:
                 wide = 1.0 if curve["model"] in _REFERENCES else 1.6
                 label = drawable(curve["title"], 44)
                 ax.plot(curve["threshold"], drawn, color=colour, linestyle=dash, linewidth=wide, label=label)
-            ax.set_xlim(0, max(panel["curves"][0]["threshold"]))
+            ax.set_xlim(0, last)
             ax.set_ylim(-0.04, max(known) * 1.06 + 0.01)
             ax.set_title(panel["title"], loc="left")
             ax.set_xlabel("Threshold of predicted risk")
@@ -167,6 +168,14 @@ def decision_curves(data: Part, *, ident: str, title: str) -> str:
         axes[0].set_ylabel("Net benefit")
         _legend(figure, axes)
         return svg(figure, ident, title, f"{data['described']}")
+
+
+def _reach(curve: Part) -> float:
+    """Highest threshold at which the curve of a model is drawn."""
+    if curve["model"] in _REFERENCES:
+        return 0.0
+    points = zip(curve["threshold"], curve["net_benefit"], strict=True)
+    return max((float(t) for t, v in points if v is not None), default=0.1)
 
 
 def subgroup_forest(data: Part, *, ident: str, title: str) -> str:

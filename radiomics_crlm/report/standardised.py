@@ -87,7 +87,11 @@ def _reasons(profile: str, codes: list[str], body: Mapping[str, Any], features: 
     deviating = {code for f in features for code in f["deviations"]}
     codes = sorted(codes, key=lambda code: (code not in deviating, -counts[code], code))
     lines = [
-        row(code.replace("_", " "), [value(counts[code], 0)], under=str(body.get("codes", {}).get(code, "")))
+        row(
+            code.replace("_", " "),
+            [value(counts[code], 0)],
+            under=str(body.get("codes", {}).get(code, "")).replace("`", ""),
+        )
         for code in codes
     ]
     titles = ("Deviations from the standard", "To be reported; no deviation")

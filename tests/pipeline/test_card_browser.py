@@ -2,49 +2,45 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.util
+import os
 import shutil
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from full_run_folder import make_full_run_folder
+from run_folder import edit_run, make_run_folder
 
 from radiomics_crlm.report import write_card
+from radiomics_crlm.report.card_diff import write_diff
+from radiomics_crlm.report.contents import SECTIONS
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the Python package playwright is absent")
 
 _CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-_WIDTHS = (390, 1280)
+_WIDTHS = (400, 1400)
+_SCREENSHOTS = os.environ.get("CRLM_SCREENSHOTS")
 _LATE = [{"column": "margin_positive", "available_at": "postoperative", "speaks_at": "preoperative"}]
-
-
-@functools.cache
-def _run_folder() -> ModuleType:
-    path = Path(__file__).resolve().parents[1] / "unit" / "run_folder.py"
-    spec = importlib.util.spec_from_file_location("run_folder_for_browser", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
 def cards(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A plain card, and one with all that can go wrong: leak, no claim, simulated, a missing table, long names."""
-    make = _run_folder()
-    plain = make.make_run_folder(tmp_path_factory.mktemp("plain"), n=60, endpoints=("recurrence", "os"))
-    bad = make.make_run_folder(
+    """A card with every section filled, one of a small run, and one with all that can go wrong: leak, no claim,
+    simulated, a missing table, long names; and the comparison of the last two.
+    """
+    full = make_full_run_folder(tmp_path_factory.mktemp("full"), n=120)
+    plain = make_run_folder(tmp_path_factory.mktemp("plain"), n=60, endpoints=("recurrence", "os"))
+    bad = make_run_folder(
         tmp_path_factory.mktemp("bad"), n=60, endpoints=("recurrence", "recurrence_24m"), performance_claim=False,
         title="Anunreasonablylongwordwithoutasinglebreakthatmustnotpushthepagebeyondthescreenofaphone" * 2,
     )  # fmt: skip
     leak = {"allowed": True, "refused": {}, "admitted": {"recurrence": _LATE}}
-    make.edit_run(bad, leak=leak, cohort={"name": "x" * 300, "simulated": True, "patients_in": 61})
+    edit_run(bad, leak=leak, cohort={"name": "x" * 300, "simulated": True, "patients_in": 61})
     (bad / "tables" / "rules.parquet").unlink()
-    return {"plain": write_card(plain), "bad": write_card(bad)}
+    found = {"full": write_card(full), "plain": write_card(plain), "bad": write_card(bad)}
+    return found | {"diff": write_diff(bad, plain)[1]}
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +55,7 @@ def browser() -> Iterator[Any]:
         running.close()
 
 
-@pytest.fixture(params=["plain", "bad"])
+@pytest.fixture(params=["full", "bad", "diff"])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -87,6 +83,8 @@ def test_page_is_quiet_and_fits_the_screen(
         width,
     )
     assert too_wide == []
+    if _SCREENSHOTS:
+        page.screenshot(path=Path(_SCREENSHOTS) / f"{name}-{width}-{scheme}.png", full_page=True)
     page.close()
 
 
@@ -94,28 +92,125 @@ def test_headings_figures_and_tables_are_there(browser: Any, cards: dict[str, Pa
     page = browser.new_page()
     page.goto(cards["plain"].as_uri())
     titles = page.locator("h2").all_inner_texts()
-    assert titles == [
-        "Verdict", "Intended use and cautions", "Participants", "Outcome definitions",
-        "Predictors and when each is known", "Performance", "Calibration", "Observed course by predicted risk",
-        "What moves the prediction", "Clinical scores in this cohort", "Limits", "Provenance",
-    ]  # fmt: skip
+    assert titles == [part.title for part in SECTIONS]
     drawings = page.get_by_role("img")
     assert drawings.count() == page.locator("svg").count() == 13
+
+
+def test_every_figure_of_a_full_card_is_drawn(browser: Any, cards: dict[str, Path]) -> None:
+    page = browser.new_page()
+    page.goto(cards["full"].as_uri())
+    drawings = page.get_by_role("img")
+    assert drawings.count() == page.locator("svg").count() > 18
+    for name in ("sample-size", "horizons", "decisions", "subgroups", "instability", "robustness"):
+        assert page.locator(f"svg[aria-labelledby^='{name}-']").count() > 0, name
     assert all(box["width"] > 200 and box["height"] > 80 for box in (d.bounding_box() for d in drawings.all()))
     assert page.locator("table:visible").count() > 10
     page.close()
 
 
-def test_contents_stay_in_sight_and_lead_to_their_sections(browser: Any, cards: dict[str, Path]) -> None:
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.goto(cards["plain"].as_uri())
+@pytest.mark.parametrize("width", [800, 1400])
+def test_contents_stay_in_sight_and_lead_to_their_sections(browser: Any, cards: dict[str, Path], width: int) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto(cards["full"].as_uri())
     for link in page.locator("nav.toc a").all():
         link.click()
-        target = page.locator(str(link.get_attribute("href")))
-        top = target.bounding_box()["y"]
+        target = page.locator(str(link.get_attribute("href"))).bounding_box()
         bar = page.locator("nav.toc").bounding_box()
         assert bar["y"] == 0
-        assert top >= bar["height"] - 1
+        if width < 1240:  # a bar at the top, else a column at the side
+            assert target["y"] >= bar["height"] - 1
+        else:
+            assert bar["x"] == 0
+            assert target["x"] >= bar["width"]
+        assert target["y"] < 900
+    page.close()
+
+
+_STOPS = """() => [...document.querySelectorAll('a[href], summary, [tabindex="0"]')]
+  .filter(e => e.checkVisibility() && !e.closest('details:not([open]) > :not(summary)')).length"""
+
+
+def test_keyboard_reaches_every_link_table_and_fold(browser: Any, cards: dict[str, Path]) -> None:
+    page = browser.new_page(viewport={"width": 400, "height": 900})
+    page.goto(cards["full"].as_uri())
+    stops = page.evaluate(_STOPS)
+    page.evaluate(
+        "() => { window.reached = new Set(); addEventListener('focusin', e => window.reached.add(e.target)); }"
+    )
+    for _ in range(stops + 5):
+        page.keyboard.press("Tab")
+    assert page.evaluate("() => window.reached.size") >= stops
+    page.close()
+
+
+def test_focus_is_seen(browser: Any, cards: dict[str, Path]) -> None:
+    page = browser.new_page()
+    page.goto(cards["full"].as_uri())
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    drawn = page.evaluate("() => getComputedStyle(document.activeElement).outlineStyle")
+    assert drawn != "none"
+    page.close()
+
+
+def test_structure_that_screen_readers_need(browser: Any, cards: dict[str, Path], name: str) -> None:
+    page = browser.new_page()
+    page.goto(cards[name].as_uri())
+    assert page.evaluate(_STRUCTURE) == []
+    page.close()
+
+
+_STRUCTURE = """() => {
+  const faults = [];
+  const ids = [...document.querySelectorAll('[id]')].map(e => e.id);
+  if (new Set(ids).size !== ids.length) faults.push('repeated id');
+  for (const t of document.querySelectorAll('table')) {
+    if (!t.caption || !t.caption.textContent.trim()) faults.push('table without caption');
+    const wide = row => [...row.cells].reduce((n, c) => n + c.colSpan, 0);
+    const widths = new Set([...t.rows].map(wide));
+    if (widths.size !== 1) faults.push('ragged table: ' + t.caption.textContent);
+    if ([...t.querySelectorAll('th')].some(h => !h.scope)) faults.push('head without scope');
+  }
+  const levels = [...document.querySelectorAll('h1,h2,h3,h4')].map(h => +h.tagName[1]);
+  levels.forEach((l, k) => { if (k && l - levels[k - 1] > 1) faults.push('level skipped at ' + k); });
+  for (const r of document.querySelectorAll('[role=region]'))
+    if (!r.getAttribute('aria-label')) faults.push('nameless region');
+  for (const s of document.querySelectorAll('svg')) {
+    const named = (s.getAttribute('aria-labelledby') || '').split(' ').map(i => document.getElementById(i));
+    if (named.length < 2 || named.some(e => !e || !e.textContent.trim())) faults.push('nameless figure');
+  }
+  if (document.querySelectorAll('main').length !== 1) faults.push('not one main');
+  for (const a of document.querySelectorAll('a[href^="#"]'))
+    if (!document.querySelector(a.getAttribute('href'))) faults.push('dead link ' + a.getAttribute('href'));
+  return faults;
+}"""
+
+
+def _axe() -> Path | None:
+    """The accessibility checker axe-core, if some installed package brings it along."""
+    for package in ("axe-playwright-python", "axe-core-python", "axe-selenium-python"):
+        try:
+            files = metadata.files(package) or []
+        except metadata.PackageNotFoundError:
+            continue
+        for file in files:
+            if file.name in ("axe.min.js", "axe.js"):
+                return Path(str(file.locate()))
+    return None
+
+
+def test_axe_finds_nothing_serious(browser: Any, cards: dict[str, Path], name: str) -> None:
+    script = _axe()
+    if script is None:
+        pytest.skip("no installed package brings axe-core")
+    page = browser.new_context(bypass_csp=True).new_page()
+    page.goto(cards[name].as_uri())
+    page.add_script_tag(path=script)
+    found = page.evaluate(
+        "() => axe.run().then(r => r.violations.filter(v => ['serious', 'critical'].includes(v.impact)))"
+    )
+    assert [v["id"] for v in found] == []
     page.close()
 
 

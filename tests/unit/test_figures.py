@@ -32,7 +32,7 @@ def _calibration(ident: str = "c", title: str = "Calibration") -> str:
     part = {
         "horizon_text": "24 months",
         "groups": [group, group | {"group": 2, "predicted": 0.5, "observed": 0.6, "lower": 0.4, "upper": 0.8}],
-        "histogram": {"counts": [1, 5, 3, 0], "edges": [0.0, 0.25, 0.5, 0.75, 1.0]},
+        "histogram": {"counts": [1, 5, 3, 0], "edges": [0.0, 0.25, 0.5, 0.75, 1.0], "bin": 0.25},
     }
     return figures.calibration(part, ident=ident, title=title)
 
