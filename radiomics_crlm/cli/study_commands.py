@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from radiomics_crlm.study.run import StudyResult
 
 EXIT_PARTIAL = 4
+_MOST_CHANGES = 20
 
 Experiment = Annotated[Path, typer.Argument(help="Experiment file, or the name of a shipped experiment.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder for the results; made if it is missing.")]
@@ -129,11 +130,28 @@ def explain(run: RunFolder, top: Annotated[int, typer.Option(min=1, help="Inputs
         )
 
 
-def card(run: RunFolder) -> None:
-    """Write the model card of an evaluated study again."""
+def card(
+    run: RunFolder,
+    against: Annotated[
+        Path | None, typer.Option("--against", help="Folder of an earlier run: show what changed between the cards.")
+    ] = None,
+) -> None:
+    """Write the model card of an evaluated study again, or compare it with that of an earlier run."""
     from radiomics_crlm.report.card import write_card
+    from radiomics_crlm.report.card_diff import write_diff
 
-    Screen().line(f"card: {write_card(run)}")
+    screen = Screen()
+    screen.line(f"card: {write_card(run)}")
+    if against is None:
+        return
+    diff, page = write_diff(run, against)
+    for kind in diff["kinds"]:
+        changed = len(kind["rows"])
+        rows = [(f"{r['part']}: {r['what']}", r["old"] or "-", r["new"] or "-") for r in kind["rows"][:_MOST_CHANGES]]
+        screen.table(f"{kind['title']}: {changed} changed, {kind['same']} alike", ("entry", "earlier", "now"), rows)
+        if changed > len(rows):
+            screen.line(f"... and {changed - len(rows)} more on the page")
+    screen.line(f"comparison: {page}")
 
 
 def find_experiment(named: Path) -> Path:

@@ -28,6 +28,7 @@ from radiomics_crlm.study.external import predict_external, prepare_external
 from radiomics_crlm.study.models import Plan, Trained, check_designs, check_learners, plan_models, train_models
 from radiomics_crlm.study.prepare import Prepared, Progress, prepare
 from radiomics_crlm.study.sample_sizes import sample_sizes
+from radiomics_crlm.study.stability_table import write_stability
 from radiomics_crlm.study.stages import write_extraction
 from radiomics_crlm.study.track import track_study
 
@@ -137,6 +138,7 @@ def train_study(
     trained = train_models(experiment, prepared, plans, jobs=jobs, progress=progress)
     delivered = deliver(experiment, prepared, trained.delivered, out)
     _write_tables(prepared, trained, out / "tables")
+    write_stability(experiment, data, out / "tables")
     predict_external(experiment, prepared, plans, trained.delivered, others, out / "tables", progress=progress)
     record = {
         "experiment": experiment.model_dump(mode="json"),
