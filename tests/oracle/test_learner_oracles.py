@@ -13,9 +13,10 @@ from comprisk import Surv as CompetingSurv
 from lifelines import AalenJohansenFitter, CoxPHFitter, LogLogisticFitter, LogNormalFitter, WeibullFitter
 from oracle_comparison import Compare, oracle
 from random_outcomes import ITERATIVE
+from scipy.optimize import brentq
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression
-from sksurv.linear_model import CoxnetSurvivalAnalysis
+from sksurv.linear_model import CoxnetSurvivalAnalysis, CoxPHSurvivalAnalysis
 from sksurv.util import Surv
 
 from radiomics_crlm.evaluation.outcome import Outcome, make_outcome
@@ -30,6 +31,8 @@ from radiomics_crlm.modelling.estimators import (
     RidgeLogistic,
 )
 from radiomics_crlm.modelling.learner import canonical_order
+from radiomics_crlm.modelling.lesion_learners import LesionRidgeCox, LesionRidgeLogistic
+from radiomics_crlm.modelling.lesions import pack
 from radiomics_crlm.modelling.log_time import fit_log_time, log_months, time_probability
 from radiomics_crlm.modelling.pseudo import pseudo_values
 
@@ -355,3 +358,61 @@ def test_distribution_of_the_time_equals_lifelines(compare: Compare, distributio
         expected = 1 - fitted.survival_function_at_times(months).to_numpy()
         compare(seed, time_probability(time, np.array([-mean]), months)[0], expected)
         np.testing.assert_array_equal(log_months(y), np.log(np.maximum(y["months"], 1 / 60)))
+
+
+# --- lesions ---------------------------------------------------------------------------------------------------------
+
+
+def _lesions(seed: int) -> tuple[np.ndarray, Outcome, np.ndarray, np.ndarray]:
+    """Patients with one to three lesions, ties: packed inputs, outcomes, lesions, and the patient of each."""
+    X, y = _data(seed, ties=True, most=5)
+    generator = np.random.default_rng([seed, 1])
+    owner = np.repeat(np.arange(y.size), generator.integers(1, 4, y.size))
+    rows = X[owner] + 0.5 * generator.normal(size=(owner.size, X.shape[1]))
+    return pack(rows, owner, y.size, 3), y, rows, owner
+
+
+@oracle(
+    "Ridge Cox regression on lesions (weights 1 / number, Breslow ties)",
+    against="scikit-survival, lesions repeated in proportion to their weights",
+    covers=("lesion_learners.LesionRidgeCox", "lesion_learners.WeightedLikelihood"),
+    tolerance=ITERATIVE,
+    fast=40,
+)
+def test_lesion_cox_equals_scikit_survival(compare: Compare) -> None:
+    for seed in compare:
+        packed, y, rows, owner = _lesions(seed)
+        penalty = (0.03, 0.3)[seed % 2]
+        times = 6 // np.bincount(owner)[owner]
+        again = np.repeat(np.arange(owner.size), times)
+        target = Surv.from_arrays(y["event"][owner][again] == 1, y["months"][owner][again])
+        fitter = CoxPHSurvivalAnalysis(alpha=penalty * again.size, ties="breslow", tol=1e-12, n_iter=200)
+        fitted = LesionRidgeCox(penalty, slots=3).fit(packed, y)
+        compare(seed, fitted.coef_, fitter.fit(rows[again], target).coef_)
+        each = rows @ fitted.coef_
+        compare(seed, fitted.risk(packed), [each[owner == patient].max() for patient in range(y.size)])
+
+
+@oracle(
+    "Ridge logistic regression on lesions (weights 1 / number)",
+    against="scikit-learn (Newton-Cholesky), weights written plainly; shift by SciPy's root finder",
+    covers=("lesion_learners.LesionRidgeLogistic", "lesion_learners.calibrating_shift"),
+    tolerance=ITERATIVE,
+    fast=40,
+)
+def test_lesion_logistic_equals_scikit_learn(compare: Compare) -> None:
+    for seed in compare:
+        packed, y, rows, owner = _lesions(seed)
+        penalty = (0.03, 0.3)[seed % 2]
+        label, known = plain.labels(y, 6.0)
+        weight = known[owner] / np.bincount(owner)[owner]
+        fitter = LogisticRegression(C=1 / (penalty * weight.sum()), solver="newton-cholesky", tol=1e-12, max_iter=1000)
+        used = weight > 0
+        fitter.fit(rows[used], label[owner][used], sample_weight=weight[used])
+        fitted = LesionRidgeLogistic(6.0, penalty, slots=3, aggregate="mean").fit(packed, y)
+        compare(seed, np.r_[fitted.intercept_, fitted.coef_], np.r_[fitter.intercept_, fitter.coef_[0]])
+        each = fitter.decision_function(rows)
+        mean = np.array([each[owner == patient].mean() for patient in range(y.size)])
+        target = known @ label / known.sum()
+        shift = brentq(lambda s, m=mean, w=known, t=target: w @ (1 / (1 + np.exp(-m - s))) / w.sum() - t, -20, 20)
+        compare(seed, fitted.risk(packed), mean + shift)
