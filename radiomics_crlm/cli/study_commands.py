@@ -137,6 +137,8 @@ def card(
     ] = None,
 ) -> None:
     """Write the model card of an evaluated study again, or compare it with that of an earlier run."""
+    from rich.markup import escape
+
     from radiomics_crlm.report.card import write_card
     from radiomics_crlm.report.card_diff import write_diff
 
@@ -147,7 +149,8 @@ def card(
     diff, page = write_diff(run, against)
     for kind in diff["kinds"]:
         changed = len(kind["rows"])
-        rows = [(f"{r['part']}: {r['what']}", r["old"] or "-", r["new"] or "-") for r in kind["rows"][:_MOST_CHANGES]]
+        shown = [(f"{r['part']}: {r['what']}", r["old"] or "-", r["new"] or "-") for r in kind["rows"][:_MOST_CHANGES]]
+        rows = [tuple(map(escape, cells)) for cells in shown]
         screen.table(f"{kind['title']}: {changed} changed, {kind['same']} alike", ("entry", "earlier", "now"), rows)
         if changed > len(rows):
             screen.line(f"... and {changed - len(rows)} more on the page")
