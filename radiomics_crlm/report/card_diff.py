@@ -33,7 +33,8 @@ _WEAKER = ("title", "metric", "kind", "caption", "group", "known", "speaks", "id
 _SKIPPED = frozenset(
     {
         "data", "dots", "histogram", "against", "sections", "kind", "estimate", "lower", "upper", "value", "difference",
-        "difference_lower", "difference_upper", "p_value", "predicted", "observed", "mean", "months", "ticks",
+        "difference_lower", "difference_upper", "p_value", "numbers", "conclusion", "predicted",
+        "observed", "mean", "months", "ticks",
     }
 )  # fmt: skip
 # Keys that lead into a table without saying anything of it.
@@ -117,7 +118,13 @@ def _has_heads(value: Mapping[str, Any]) -> bool:
 
 
 def _heads(columns: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    return tuple(" ".join(filter(None, (c["title"], f"({c['trait']})" if c.get("trait") else ""))) for c in columns)
+    """Heads of columns; with their remark where two are alike."""
+    titles = [str(c["title"]) for c in columns]
+    traits = [str(c.get("trait") or "") for c in columns]
+    return tuple(
+        f"{title} ({trait})" if trait and titles.count(title) > 1 else title
+        for title, trait in zip(titles, traits, strict=True)
+    )
 
 
 def _skipped(key: str, of: Mapping[str, Any]) -> bool:
