@@ -18,7 +18,6 @@ from radiomics_crlm.config import FeatureSetConfig
 from radiomics_crlm.errors import ConfigError, InputError, LeakError
 from radiomics_crlm.modelling.lesions import stack_lesions
 from radiomics_crlm.modelling.scans import (
-    CHANGE_FROM,
     ScanBlock,
     as_blocks,
     block_values,
@@ -302,7 +301,7 @@ def _radiomics_inputs(
             remedy="extract features first, or use a feature set without radiomics",
         )
     known, later = moments_known(features, block.scans, speaks_at=speaks_at)
-    needed = {CHANGE_FROM, block.moment} if block.change else {block.moment} if block.moment else set()
+    needed = set(block.moments) - {""}
     if not known or not needed <= set(known):
         raise InputError(
             f"the cohort has no {label} known at the prediction time",

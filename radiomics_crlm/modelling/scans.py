@@ -19,9 +19,11 @@ from radiomics_crlm.config import FeatureSetConfig, RadiomicsSelection
 from radiomics_crlm.errors import InputError, LeakError
 from radiomics_crlm.schema import AVAILABILITY, is_later, later_than
 
+NamedMoment = Literal["", "baseline", "restaging", "preoperative"]
 Change = Literal["", "absolute", "relative"]
 
-CHANGE_FROM, CHANGE_TO = "baseline", "restaging"
+CHANGE_FROM: Literal["baseline"] = "baseline"
+CHANGE_TO: Literal["restaging"] = "restaging"
 """Time points between which a change is measured."""
 _CHANGE_WORDS = {"absolute": "delta", "relative": "relative_delta"}
 
@@ -60,8 +62,10 @@ class ScanBlock:
         Whether patients who lack the scan are left out of the study.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
     scans: ScanSelection
-    moment: str = ""
+    moment: NamedMoment = ""
     change: Change = ""
     prefix: str = ""
     patterns: tuple[str, ...] = ()
@@ -82,6 +86,11 @@ class ScanBlock:
     def plain(self) -> bool:
         """Whether it is the only kind of scan of a feature set, without a named moment."""
         return not (self.moment or self.prefix)
+
+    @property
+    def moments(self) -> tuple[NamedMoment, ...]:
+        """Time points of the scans that are needed; empty text: the latest known."""
+        return (CHANGE_FROM, CHANGE_TO) if self.change else (self.moment,)
 
     def wants(self, column: str, exclude: Collection[str] = ()) -> bool:
         """Whether a column of ``features_patient`` is asked for; exclusions may name it with or without the prefix."""
@@ -151,11 +160,13 @@ def _order(key: tuple[str, ...]) -> tuple[object, ...]:
     return modality, sequence, change, AVAILABILITY.index(moment) if moment else -1
 
 
-def _moments(wanted: RadiomicsSelection) -> list[tuple[str, Change]]:
+def _moments(wanted: RadiomicsSelection) -> list[tuple[NamedMoment, Change]]:
     if not wanted.timepoints:
         return [("", "")]
-    levels: list[tuple[str, Change]] = [(moment, "") for moment in wanted.timepoints if moment != "delta"]
-    changes: list[tuple[str, Change]] = [(CHANGE_TO, change) for change in wanted.change or ("absolute", "relative")]
+    levels: list[tuple[NamedMoment, Change]] = [(moment, "") for moment in wanted.timepoints if moment != "delta"]
+    changes: list[tuple[NamedMoment, Change]] = [
+        (CHANGE_TO, change) for change in wanted.change or ("absolute", "relative")
+    ]
     return levels + (changes if "delta" in wanted.timepoints else [])
 
 
@@ -224,9 +235,9 @@ def choose_block(features_patient: pd.DataFrame, block: ScanBlock, *, speaks_at:
     """The scan of each patient that a block is taken from (the later one of a change; its table has who has both)."""
     if not block.moment:
         return choose_scans(features_patient, block.scans, speaks_at=speaks_at)
-    moments = (CHANGE_FROM, CHANGE_TO) if block.change else (block.moment,)
     choices = [
-        choose_scans(features_patient[features_patient["timepoint"] == m], block.scans, speaks_at=m) for m in moments
+        choose_scans(features_patient[features_patient["timepoint"] == moment], block.scans, speaks_at=moment)
+        for moment in block.moments
     ]
     table = choices[-1].table
     for choice in choices:

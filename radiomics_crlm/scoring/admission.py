@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
 from radiomics_crlm.config import CohortNotes
 from radiomics_crlm.errors import InputError, LeakError
-from radiomics_crlm.modelling.design import ScanChoice, assemble, availability, choose_scans
+from radiomics_crlm.modelling.design import ScanChoice, assemble, availability
+from radiomics_crlm.modelling.scans import ScanBlock, by_block, choose_block
 from radiomics_crlm.schema import is_later, later_than, load_schema, parse_table
 from radiomics_crlm.scoring.bundle import BundleContent
 
@@ -46,7 +47,7 @@ class Admission:
     codes: list[str | None]
     reasons: list[str | None]
     predictors: pd.DataFrame = field(default_factory=pd.DataFrame)
-    scan_flags: Mapping[str, str] = field(default_factory=dict)
+    scan_flags: dict[str, str] = field(default_factory=dict)
 
     def abstain(self, position: int, code: str, reason: str) -> None:
         """Note why a row is not scored; the first reason stands."""
@@ -128,29 +129,48 @@ def _check_population(found: Admission, content: BundleContent) -> None:
 
 
 def _check_scans(found: Admission, content: BundleContent, imaging: Imaging) -> None:
-    scans, speaks_at = content.scans, content.speaks_at
-    assert scans is not None  # noqa: S101 - the bundle's own check
-    label = f"{scans.modality}/{scans.sequence} scan"
-    choice = ScanChoice(pd.DataFrame(), frozenset(), frozenset())
-    made: dict[str, str] = {}
-    if imaging.features_patient is not None:
-        choice = choose_scans(imaging.features_patient, scans, speaks_at=speaks_at)
-        made = _faults_of_make(choice, content, imaging)
-    failed = _failures(imaging.exclusions)
+    failed, have = _failures(imaging.exclusions), set[str]()
+    for block in content.sources:
+        choice = ScanChoice(pd.DataFrame(), frozenset(), frozenset())
+        made: dict[str, str] = {}
+        if imaging.features_patient is not None:
+            choice = choose_block(imaging.features_patient, block, speaks_at=content.speaks_at)
+            made = _faults_of_make(block, content, imaging)
+        have |= set(choice.table.index)
+        _check_block(found, block, choice, made, failed, content.speaks_at)
+        if "flags" in choice.table:
+            for key, text in choice.table["flags"].dropna().items():
+                words = [*found.scan_flags.get(str(key), "").split(";"), *str(text).split(";")]
+                found.scan_flags[str(key)] = ";".join(dict.fromkeys(words)).strip(";")
+    kinds = ", ".join(dict.fromkeys(str(block.scans) for block in content.sources))
+    for position in found.open:
+        if (key := found.clinical["patient_id"].iloc[position]) not in have:
+            found.abstain(position, "no_scan", f"none of the scans {kinds} with features{failed.get(key, '')}")
+
+
+def _check_block(
+    found: Admission,
+    block: ScanBlock,
+    choice: ScanChoice,
+    made: Mapping[str, str],
+    failed: Mapping[str, str],
+    when: str,
+) -> None:
+    """Abstain where the scan of a block cannot be used, or is absent and not imputed."""
+    label = f"{block.scans} scan"
+    at = " and ".join(block.moments) if block.moment else f"{when} or earlier"
     for position in found.open:
         key = found.clinical["patient_id"].iloc[position]
         if key in choice.ambiguous:
             found.abstain(position, "ambiguous_scan", f"several {label}s of the same time point")
-        elif key in choice.only_later:
-            found.abstain(position, "later_scan", f"every {label} was made after {speaks_at}, when the model speaks")
-        elif key not in choice.table.index:
-            found.abstain(
-                position, "no_scan", f"no {label} with features at {speaks_at} or earlier{failed.get(key, '')}"
-            )
         elif key in made:
             found.abstain(position, made[key], _MAKE_REASONS[made[key]])
-    if "flags" in choice.table:
-        found.scan_flags = {str(k): str(text) for k, text in choice.table["flags"].dropna().items()}
+        elif key in choice.table.index or not block.required:
+            continue
+        elif key in choice.only_later:
+            found.abstain(position, "later_scan", f"every {label} was made after {when}, when the model speaks")
+        else:
+            found.abstain(position, "no_scan", f"no {label} with features at {at}{failed.get(key, '')}")
 
 
 _MAKE_REASONS = {
@@ -160,8 +180,8 @@ _MAKE_REASONS = {
 }
 
 
-def _faults_of_make(choice: ScanChoice, content: BundleContent, imaging: Imaging) -> dict[str, str]:
-    """Patients whose chosen scan was not extracted as in training, with a code."""
+def _faults_of_make(block: ScanBlock, content: BundleContent, imaging: Imaging) -> dict[str, str]:
+    """Patients of whom a scan of a block was not extracted as in training, with a code."""
     source = imaging.features_lesion
     if source is None:
         source = imaging.features_patient
@@ -171,17 +191,22 @@ def _faults_of_make(choice: ScanChoice, content: BundleContent, imaging: Imaging
             expected=", ".join(_HOW_MADE),
             remedy="pass the features_lesion table of the same extraction",
         )
-    assert content.extraction is not None  # noqa: S101 - the bundle's own check
-    chosen = choice.table.reset_index()[_SCAN_KEY]
-    made = chosen.merge(source[_SCAN_KEY + _HOW_MADE].dropna().drop_duplicates(), on=_SCAN_KEY, how="left")
+    wanted = content.extraction_of(block.scans)
+    assert wanted is not None  # noqa: S101 - the bundle's own check
+    assert imaging.features_patient is not None  # noqa: S101 - the caller's own check
     faults: dict[str, str] = {}
-    for key, settings, engine in made[["patient_id", *_HOW_MADE]].itertuples(index=False):
-        if pd.isna(settings):
-            faults.setdefault(key, "unknown_extraction")
-        elif engine != content.extraction.engine:
-            faults.setdefault(key, "other_engine")
-        elif settings != content.extraction.settings_hash:
-            faults.setdefault(key, "other_settings")
+    for moment in block.moments:
+        part = replace(block, moment=moment, change="")
+        choice = choose_block(imaging.features_patient, part, speaks_at=content.speaks_at)
+        chosen = choice.table.reset_index()[_SCAN_KEY]
+        made = chosen.merge(source[_SCAN_KEY + _HOW_MADE].dropna().drop_duplicates(), on=_SCAN_KEY, how="left")
+        for key, settings, engine in made[["patient_id", *_HOW_MADE]].itertuples(index=False):
+            if pd.isna(settings):
+                faults.setdefault(key, "unknown_extraction")
+            elif engine != wanted.engine:
+                faults.setdefault(key, "other_engine")
+            elif settings != wanted.settings_hash:
+                faults.setdefault(key, "other_settings")
     return faults
 
 
@@ -196,19 +221,17 @@ def _failures(exclusions: pd.DataFrame | None) -> dict[str, str]:
 def _take_predictors(found: Admission, content: BundleContent, features: pd.DataFrame | None) -> None:
     """Assemble the rows still open, and abstain where there is nothing, or nothing usable, to compute from."""
     chosen = found.clinical.iloc[found.open]
-    if features is not None and content.scans is not None:
+    if features is not None and content.sources:
         features = features[features["patient_id"].isin(chosen["patient_id"])]
-    table = assemble(chosen, features, content.inputs, content.scans, speaks_at=content.speaks_at)
+    table = assemble(chosen, features, content.inputs, content.sources, speaks_at=content.speaks_at)
     table.index = pd.Index(found.open)
-    images = [spec.name for spec in content.inputs if spec.source == "radiomics"]
-    # Tumour burden is measured on the mask and known even where no feature could be extracted.
-    texture = [name for name in images if not name.startswith("burden__")] or images
     for position, empty in table.isna().all(axis=1).items():
         if empty:
             found.abstain(int(str(position)), "no_input", "none of the model's inputs is known")
-    for position, empty in (table[texture].isna().all(axis=1) if texture else pd.Series(dtype=bool)).items():
-        if empty:
-            found.abstain(int(str(position)), "no_features", "the scan has no feature that the model reads")
+    for names in _required_features(content):
+        for position, empty in table[names].isna().all(axis=1).items():
+            if empty:
+                found.abstain(int(str(position)), "no_features", "the scan has no feature that the model reads")
     for spec in content.inputs:
         if spec.kind != "number":
             continue
@@ -217,3 +240,14 @@ def _take_predictors(found: Admission, content: BundleContent, features: pd.Data
         for position in table.index[np.isinf(values) | (spec.log & (values < 0))]:
             found.abstain(int(position), "out_of_range", f"column {spec.name}: out of range, expected {rule}")
     found.predictors = table.loc[found.open]
+
+
+def _required_features(content: BundleContent) -> list[list[str]]:
+    """Inputs of each scan that a patient must have, of which one at least must be known."""
+    inputs = by_block((spec.name for spec in content.inputs if spec.source == "radiomics"), content.sources)
+    found = []
+    for block, names in inputs.items():
+        # Tumour burden is measured on the mask and known even where no feature could be extracted.
+        texture = [name for name in names if not name.removeprefix(block.prefix).startswith("burden__")] or names
+        found += [texture] if block.required and names else []
+    return found

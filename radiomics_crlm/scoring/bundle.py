@@ -22,6 +22,7 @@ from radiomics_crlm.config import EndpointConfig, Moment, Slug, Strict
 from radiomics_crlm.errors import InputError
 from radiomics_crlm.modelling.design import InputSpec, ScanSelection, assemble
 from radiomics_crlm.modelling.frozen import FrozenModel
+from radiomics_crlm.modelling.scans import CHANGE_TO, ScanBlock, as_blocks, by_block, refuse_late_scans
 from radiomics_crlm.provenance.files import canonical_json
 from radiomics_crlm.schema import load_schema, refuse_later
 from radiomics_crlm.scoring.sealed import check_protocol, parse_object, seal, unseal
@@ -32,6 +33,9 @@ _CAPS = {BUNDLE: 4 * 2**20, MODEL: 16 * 2**20, BOOSTER: 16 * 2**20}
 _KINDS = {"int": "number", "float": "number", "bool": "boolean", "enum": "category"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _RADIOMICS_NAME = re.compile(r"[a-z0-9]+__[A-Za-z0-9_.\-]{1,150}")
+_PREFIX = re.compile(r"([A-Za-z0-9_.\-]{1,80}:)?")
+# Absent from the bundles of one scan, as from those of the time before there were others.
+_OF_SEVERAL = ("blocks", "extractions")
 # Fewer known values than this per tail would make a percentile the value of one or two patients.
 _SMALLEST_TAIL = 5
 _SMALLEST_SCALE = 1e-30
@@ -75,7 +79,11 @@ class Extraction(Strict):
 
 
 class BundleContent(Strict):
-    """``bundle.json``: what the model predicts, for whom, when, from what."""
+    """``bundle.json``: what the model predicts, for whom, when, from what.
+
+    Radiomics come from the latest scan of one kind (``scans``, made as ``extraction`` says), or from ``blocks`` of
+    scans, with ``extractions`` by kind (``MR/hbp``).
+    """
 
     protocol: Literal[1] = 1
     name: Slug
@@ -87,6 +95,8 @@ class BundleContent(Strict):
     inputs: tuple[InputSpec, ...] = Field(min_length=1)
     scans: ScanSelection | None = None
     extraction: Extraction | None = None
+    blocks: tuple[ScanBlock, ...] = Field(default=(), max_length=100)
+    extractions: dict[Line, Extraction] = Field(default_factory=dict)
     training: TrainingSummary
     horizons: tuple[Annotated[int, Field(ge=1, le=600)], ...] = Field(
         description="months for which it has probabilities"
@@ -101,6 +111,15 @@ class BundleContent(Strict):
         """Whether any input comes from images."""
         return any(spec.source == "radiomics" for spec in self.inputs)
 
+    @property
+    def sources(self) -> tuple[ScanBlock, ...]:
+        """Blocks of scans that radiomics come from."""
+        return self.blocks or as_blocks(self.scans)
+
+    def extraction_of(self, scans: ScanSelection) -> Extraction | None:
+        """How the features of a kind of scan are made."""
+        return self.extractions.get(str(scans)) if self.blocks else self.extraction
+
     @model_validator(mode="after")
     def _consistent(self) -> BundleContent:
         names = [spec.name for spec in self.inputs]
@@ -108,12 +127,15 @@ class BundleContent(Strict):
             raise ValueError("inputs must be unique and each needs a training summary")
         if list(self.horizons) != sorted(set(self.horizons)):
             raise ValueError("horizons must ascend")
-        if self.needs_radiomics and (self.scans is None or self.extraction is None):
+        made = [self.extraction_of(block.scans) for block in self.sources]
+        if self.needs_radiomics and (not made or None in made):
             raise ValueError("radiomics inputs need scans and extraction settings")
+        _check_blocks(self)
         if self.speaks_at != self.definition.prediction_time:
             raise ValueError("the model speaks at another time than its endpoint says")
+        columns = _radiomic_columns(self)
         for spec in self.inputs:
-            _check_input(spec)
+            _check_input(spec, columns.get(spec.name, ""))
         return self
 
 
@@ -126,10 +148,28 @@ class Bundle:
     sha256: str
 
 
-def _check_input(spec: InputSpec) -> None:
+def _check_blocks(content: BundleContent) -> None:
+    if content.blocks and (content.scans is not None or content.extraction is not None):
+        raise ValueError("the scans are described twice")
+    prefixes = [block.prefix for block in content.blocks]
+    if len(set(prefixes)) < len(prefixes) or not all(_PREFIX.fullmatch(prefix) for prefix in prefixes):
+        raise ValueError("the inputs of the scans cannot be told apart")
+    if any(block.change and block.moment != CHANGE_TO for block in content.blocks):
+        raise ValueError("a change is measured at another time point")
+
+
+def _radiomic_columns(content: BundleContent) -> dict[str, str]:
+    """Column of the features that each radiomic input is; without one, an input is of no scan."""
+    names = [spec.name for spec in content.inputs if spec.source == "radiomics"]
+    known = [name for name in names if any(name.startswith(block.prefix) for block in content.sources)]
+    found = by_block(known, content.sources)
+    return {name: name.removeprefix(block.prefix) for block, inputs in found.items() for name in inputs}
+
+
+def _check_input(spec: InputSpec, column: str) -> None:
     """An input must be one that this program could have planned itself."""
     if spec.source == "radiomics":
-        if not _RADIOMICS_NAME.fullmatch(spec.name) or spec.kind != "number" or spec.categories:
+        if not _RADIOMICS_NAME.fullmatch(column) or spec.kind != "number" or spec.categories:
             raise ValueError("a radiomics input is not a numeric feature column")
         return
     known = load_schema("clinical").columns.get(spec.name)
@@ -187,6 +227,8 @@ def write_bundle(folder: Path, content: BundleContent, model: FrozenModel) -> st
     _refuse_leak(content)
     _check_model(content, model)
     described = content.model_dump(mode="json")
+    if not content.blocks:
+        described = {name: value for name, value in described.items() if name not in _OF_SEVERAL}
     _refuse_control_characters(described)
     files = {BUNDLE: _json(described), MODEL: _json(model.to_state())}
     if model.booster is not None:
@@ -236,6 +278,7 @@ def load_bundle(folder: Path) -> Bundle:
 
 def _refuse_leak(content: BundleContent) -> None:
     refuse_later({spec.name: spec.available_at for spec in content.inputs}, content.speaks_at)
+    refuse_late_scans(content.blocks, content.speaks_at)
 
 
 def _refuse_control_characters(node: object) -> None:
@@ -255,7 +298,7 @@ def _check_model(content: BundleContent, model: FrozenModel) -> None:
     if model.horizon != content.definition.horizon_months:
         raise InputError("the bundle is refused: its model has another horizon than its endpoint", where=MODEL)
     nobody = pd.DataFrame({"patient_id": ["nobody"]})
-    table = assemble(nobody, None, content.inputs, content.scans, speaks_at=content.speaks_at)
+    table = assemble(nobody, None, content.inputs, content.sources, speaks_at=content.speaks_at)
     refusal = InputError("the bundle is refused: its model does not compute a risk and probabilities", where=MODEL)
     try:
         with np.errstate(all="ignore"):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from sklearn.pipeline import Pipeline
 
@@ -12,8 +13,8 @@ from radiomics_crlm import clinical as rule_engine
 from radiomics_crlm.config import EndpointConfig, ExperimentConfig
 from radiomics_crlm.features.extract import engine
 from radiomics_crlm.features.profiles import load_profiles, profile_for, settings_hash
-from radiomics_crlm.modelling.design import ScanSelection
 from radiomics_crlm.modelling.frozen import freeze
+from radiomics_crlm.modelling.scans import ScanBlock, ScanSelection
 from radiomics_crlm.provenance.versions import versions
 from radiomics_crlm.schema import later_than
 from radiomics_crlm.scoring.bundle import BundleContent, Extraction, describe_training, write_bundle
@@ -61,8 +62,7 @@ def _describe(experiment: ExperimentConfig, prepared: Prepared, plan: Plan, endp
         model=plan.name,
         speaks_at=endpoint.prediction_time,
         inputs=predictors.inputs,
-        scans=predictors.scans,
-        extraction=_extraction(experiment, prepared, predictors.scans),
+        **_radiomics(experiment, prepared, predictors.blocks),
         training=describe_training(predictors.table, predictors.inputs, events=events),
         horizons=horizons,
         rules=_rules_in_time(experiment, prepared, endpoint),
@@ -84,9 +84,18 @@ def _rules_in_time(experiment: ExperimentConfig, prepared: Prepared, endpoint: E
     )
 
 
-def _extraction(experiment: ExperimentConfig, prepared: Prepared, scans: ScanSelection | None) -> Extraction | None:
-    if scans is None or prepared.extraction is None:
-        return None
+def _radiomics(experiment: ExperimentConfig, prepared: Prepared, blocks: Sequence[ScanBlock]) -> dict[str, Any]:
+    """What a bundle says of the scans of its model: one kind that every patient needs, or blocks."""
+    if not blocks or prepared.extraction is None:
+        return {}
+    made = {str(block.scans): _extraction(experiment, block.scans) for block in blocks}
+    if all(block.plain and block.required for block in blocks):
+        return {"scans": blocks[0].scans, "extraction": made[str(blocks[0].scans)]}
+    # Inputs are named one by one, so patterns have nothing left to choose.
+    return {"blocks": tuple(replace(block, patterns=()) for block in blocks), "extractions": made}
+
+
+def _extraction(experiment: ExperimentConfig, scans: ScanSelection) -> Extraction | None:
     profile = profile_for(load_profiles().for_scans(experiment.profiles), scans.modality, scans.sequence)
     if profile is None:
         return None

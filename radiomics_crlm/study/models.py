@@ -133,8 +133,6 @@ def _why_not_bundled(experiment: ExperimentConfig, feature_set: FeatureSetConfig
     """What a bundle cannot hold of a model of a feature set; empty if it can hold all."""
     if feature_set.level == "lesion":
         return LesionLearner.not_deliverable
-    if feature_set.several_scans:
-        return "its radiomics come from several kinds of scans or named time points, which a bundle does not know"
     if experiment.harmonisation is not None and feature_set.selections:
         return "its inputs are harmonised between sites, which a bundle does not know"
     if experiment.operating is not None and experiment.operating.calibration != "none":
@@ -334,7 +332,7 @@ def check_deliverable(experiment: ExperimentConfig, prepared: Prepared, plans: S
     """
     for plan in plans:
         delivered = experiment.deliver.get(plan.endpoint) == plan.name
-        if delivered and plan.predictors.scans is not None and prepared.extraction is None:
+        if delivered and plan.predictors.blocks and prepared.extraction is None:
             raise ConfigError(
                 "a model on features from outside cannot be delivered: nobody could extract them again",
                 where=f"{plan.endpoint}, {plan.name}",

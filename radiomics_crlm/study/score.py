@@ -13,6 +13,7 @@ from radiomics_crlm.errors import InputError
 from radiomics_crlm.features.batch import extract_cohort
 from radiomics_crlm.features.extract import engine
 from radiomics_crlm.features.profiles import Profile
+from radiomics_crlm.modelling.scans import ScanSelection
 from radiomics_crlm.provenance.tables import read_raw, read_table, write_table
 from radiomics_crlm.schema import MISSING_CODES
 from radiomics_crlm.scoring.batch import ScoreSummary, score_cohort
@@ -75,8 +76,26 @@ def _features(
         exclusions = read_table(excluded, "exclusions") if excluded.is_file() else exclusion_table([])
         lesion = read_table(cohort / "features_lesion.parquet", "features_lesion")
         return read_table(made, "features_patient"), lesion, exclusions
-    extraction, scans = bundle.content.extraction, bundle.content.scans
-    if extraction is None or scans is None:
+    profiles = {str(block.scans): _profile(bundle, block.scans) for block in bundle.content.sources}
+    table, bad = _scans(cohort, raw)
+    wanted = table[(table["modality"] + "/" + table["sequence"]).isin(list(profiles))]
+    result = extract_cohort(
+        wanted.reset_index(drop=True),
+        cohort,
+        profiles,
+        jobs=jobs,
+        on_progress=lambda done, n: progress("extract", done, n),
+    )
+    exclusions = exclusion_table([*bad, *extraction_exclusions(result.exclusions)])
+    patient = write_extraction(result, out / "features")
+    write_table(exclusions, out / "features" / "exclusions.parquet", "exclusions")
+    return patient, result.features_lesion, exclusions
+
+
+def _profile(bundle: Bundle, scans: ScanSelection) -> Profile:
+    """Extraction settings of a kind of scan, as in training."""
+    extraction = bundle.content.extraction_of(scans)
+    if extraction is None:
         raise InputError(
             "the bundle does not say how its features are made", remedy="give feature tables in the cohort"
         )
@@ -87,20 +106,7 @@ def _features(
             got=engine(),
         )
     settings = {**extraction.settings, "name": extraction.profile, "description": "from the bundle"}
-    profile = parse_config(Profile, settings, where="bundle: extraction settings")
-    table, bad = _scans(cohort, raw)
-    wanted = table[(table["modality"] == scans.modality) & (table["sequence"] == scans.sequence)]
-    result = extract_cohort(
-        wanted.reset_index(drop=True),
-        cohort,
-        {f"{scans.modality}/{scans.sequence}": profile},
-        jobs=jobs,
-        on_progress=lambda done, n: progress("extract", done, n),
-    )
-    exclusions = exclusion_table([*bad, *extraction_exclusions(result.exclusions)])
-    patient = write_extraction(result, out / "features")
-    write_table(exclusions, out / "features" / "exclusions.parquet", "exclusions")
-    return patient, result.features_lesion, exclusions
+    return parse_config(Profile, settings, where="bundle: extraction settings")
 
 
 def _scans(cohort: Path, raw: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Exclusion, ...]]:
