@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from radiomics_crlm.cli.screen import Screen
-from radiomics_crlm.cli.study_commands import EXIT_PARTIAL, Jobs, Out, default_jobs
+from radiomics_crlm.cli.study_commands import EXIT_PARTIAL, EXIT_STOPPED, Dask, Jobs, Out, default_jobs
 
 if TYPE_CHECKING:
     from radiomics_crlm.cohort.exclusions import Exclusion
     from radiomics_crlm.features.account import Account
-
-# As shells report a program that Ctrl-C ended.
-EXIT_STOPPED = 130
 
 Cohort = Annotated[Path, typer.Argument(help="Cohort folder: clinical.csv, optional imaging.csv and its images.")]
 
@@ -115,9 +112,7 @@ def extract(
     profile: Annotated[str | None, typer.Option(help="Extraction profile; default: by modality and sequence.")] = None,
     settings: Annotated[Path | None, typer.Option(help="Settings file; default: the shipped profiles.")] = None,
     jobs: Jobs = default_jobs(),
-    dask: Annotated[
-        str | None, typer.Option(help="Address of a Dask scheduler (tcp://host:8786) whose workers see the same files.")
-    ] = None,
+    dask: Dask = None,
     cache: Annotated[
         Path | None, typer.Option(help="Folder for finished results, may be shared; default: .cache in the out folder.")
     ] = None,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 EXIT_PARTIAL = 4
 _MOST_CHANGES = 20
+# As shells report a program that Ctrl-C ended.
+EXIT_STOPPED = 130
 
 Experiment = Annotated[Path, typer.Argument(help="Experiment file, or the name of a shipped experiment.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder for the results; made if it is missing.")]
@@ -26,6 +30,9 @@ Data = Annotated[Path | None, typer.Option("--data", help="Folder with the data 
 Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Processes; the results do not depend on it.")]
 AllowLeak = Annotated[
     bool, typer.Option("--allow-leak", help="Admit predictors that are known only later; the card says so in red.")
+]
+Dask = Annotated[
+    str | None, typer.Option(help="Address of a Dask scheduler (tcp://host:8786) whose workers see the same files.")
 ]
 MlflowUri = Annotated[str | None, typer.Option("--mlflow-uri", help="MLflow store; default: sqlite in the out folder.")]
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
@@ -53,20 +60,26 @@ def run_command(
     jobs: Jobs = default_jobs(),
     allow_leak: AllowLeak = False,
     mlflow_uri: MlflowUri = None,
+    dask: Dask = None,
 ) -> None:
-    """Run all stages of an experiment: cohort, features, rules, models, SHAP, card, bundles."""
+    """Run all stages of an experiment: cohort, features, rules, models, SHAP, card, bundles.
+
+    A run that was stopped or killed goes on where it was when the same command is given again.
+    """
     from radiomics_crlm.study.run import run_experiment
 
     screen = Screen()
-    result = run_experiment(
-        find_experiment(experiment),
-        out=out,
-        data=data,
-        jobs=jobs,
-        allow_leak=allow_leak,
-        mlflow_uri=mlflow_uri,
-        progress=screen.progress,
-    )
+    with stoppable(screen):
+        result = run_experiment(
+            find_experiment(experiment),
+            out=out,
+            data=data,
+            jobs=jobs,
+            allow_leak=allow_leak,
+            mlflow_uri=mlflow_uri,
+            dask=dask,
+            progress=screen.progress,
+        )
     report(screen, result)
     if result.left_out or result.failed_lesions:
         raise typer.Exit(EXIT_PARTIAL)
@@ -92,15 +105,27 @@ def demo(
 
 
 def train(
-    experiment: Experiment, out: Out, data: Data = None, jobs: Jobs = default_jobs(), allow_leak: AllowLeak = False
+    experiment: Experiment,
+    out: Out,
+    data: Data = None,
+    jobs: Jobs = default_jobs(),
+    allow_leak: AllowLeak = False,
+    dask: Dask = None,
 ) -> None:
-    """Only train: cohort, features, rules, models, SHAP and bundles."""
+    """Only train: cohort, features, rules, models, SHAP and bundles; goes on like 'run' when it was stopped."""
     from radiomics_crlm.study.run import start_study
 
     screen = Screen()
-    start_study(
-        find_experiment(experiment), out=out, data=data, jobs=jobs, allow_leak=allow_leak, progress=screen.progress
-    )
+    with stoppable(screen):
+        start_study(
+            find_experiment(experiment),
+            out=out,
+            data=data,
+            jobs=jobs,
+            allow_leak=allow_leak,
+            dask=dask,
+            progress=screen.progress,
+        )
     screen.stop()
     screen.line(f"trained: {out}; next: crlm evaluate {out}")
 
@@ -155,6 +180,17 @@ def card(
         if changed > len(rows):
             screen.line(f"... and {changed - len(rows)} more on the page")
     screen.line(f"comparison: {page}")
+
+
+@contextmanager
+def stoppable(screen: Screen) -> Iterator[None]:
+    """Work that Ctrl-C ends without harm."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        screen.stop()
+        screen.line("stopped; what is finished is kept, the same command goes on from there")
+        raise typer.Exit(EXIT_STOPPED) from None
 
 
 def find_experiment(named: Path) -> Path:

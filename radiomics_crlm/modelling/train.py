@@ -7,17 +7,16 @@ The result depends on the data and the seed alone, not on the number of jobs or 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from radiomics_crlm.errors import ConfigError, InputError
+from radiomics_crlm.errors import ConfigError, CrlmError, InputError
 from radiomics_crlm.evaluation.discrimination import agreement, endpoint_pairs
 from radiomics_crlm.evaluation.outcome import Floats, Outcome, check_outcome
 from radiomics_crlm.modelling.audit import FitAudit
@@ -28,58 +27,18 @@ from radiomics_crlm.modelling.checks import (
     check_sites,
     check_table,
     fold_matrix,
-    outer_test_folds,
-    training_flags,
 )
+from radiomics_crlm.modelling.code_version import learner_code
 from radiomics_crlm.modelling.estimators import Learner, risks_of_candidates
 from radiomics_crlm.modelling.inner_folds import Ints, draw_inner_folds, stratum
 from radiomics_crlm.modelling.operating import judge_thresholds, operate
+from radiomics_crlm.modelling.outer import CvDesign, CvResult, FoldResult, FoldTask
 from radiomics_crlm.modelling.recipe import Recipe, candidates, informed, learner_with, preprocessing
 from radiomics_crlm.modelling.risk import REPORT_MONTHS
 from radiomics_crlm.modelling.tuning import search
+from radiomics_crlm.parallel import Lost, run
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class CvResult:
-    """Outcome of :func:`nested_cv`.
-
-    ``predictions`` and ``tuning`` are tables; ``models`` holds the fitted pipelines of repeat 0 by (repeat,
-    fold); ``folds`` is patients x repeats; ``fits`` counts the audited fits.
-    """
-
-    endpoint: str
-    recipe: Recipe
-    predictions: pd.DataFrame
-    tuning: pd.DataFrame
-    models: dict[tuple[int, int], Pipeline]
-    folds: pd.DataFrame
-    fits: int
-    forward: bool = False
-    thresholds: pd.DataFrame = field(default_factory=pd.DataFrame)
-
-    def tested(self) -> pd.Index:
-        """Patients who were predicted, in the order of the table."""
-        first = self.folds[self.folds.columns[0]].to_numpy()
-        return self.folds.index[np.isin(first, outer_test_folds(first, forward=self.forward))]
-
-    def trained(self, repeat: int, fold: int) -> pd.Index:
-        """Patients of the model of a fold."""
-        return self.folds.index[training_flags(self.folds[repeat].to_numpy(), fold, forward=self.forward)]
-
-
-@dataclass(frozen=True)
-class _Fold:
-    """What one outer fold gives back."""
-
-    repeat: int
-    fold: int
-    predictions: pd.DataFrame
-    tuning: pd.DataFrame
-    model: Pipeline
-    fits: int
-    thresholds: pd.DataFrame
 
 
 def nested_cv(
@@ -124,6 +83,26 @@ def nested_cv(
     LeakError
         If a fit would see a patient of its outer test fold.
     """
+    design = cv_design(
+        X, y, folds, recipe, endpoint=endpoint, horizon=horizon, inner_folds=inner_folds, seed=seed,
+        min_events=min_events, forward=forward,
+    )  # fmt: skip
+    tasks, done = design.tasks(), 0
+
+    def count(_: int, __: FoldResult) -> None:
+        nonlocal done
+        done += 1
+        if on_progress is not None:
+            on_progress(done, len(tasks))
+
+    return design.collect(fit_folds(tasks, jobs=jobs, on_done=count))
+
+
+def cv_design(
+    X: pd.DataFrame, y: Outcome | pd.DataFrame, folds: pd.DataFrame, recipe: Recipe, *,
+    endpoint: str, horizon: float | None, inner_folds: int, seed: int, min_events: int = 10, forward: bool = False,
+) -> CvDesign:  # fmt: skip
+    """Check a model and its outer folds, without fitting anything (parameters and refusals of :func:`nested_cv`)."""
     at = horizon if recipe.kind == "binary" else None
     outcome = _check_request(X, y, recipe, at, inner_folds)
     wide = fold_matrix(folds, X.index)
@@ -134,24 +113,54 @@ def nested_cv(
     check_sites(wide, recipe, where=place, forward=forward)
     check_scans(X, wide, recipe, where=place, forward=forward)
     table = X[[column.name for column in recipe.columns]]
-    tasks = [
-        (int(repeat), int(fold))
-        for repeat in wide.columns
-        for fold in outer_test_folds(wide[repeat].to_numpy(), forward=forward)
-    ]
-    calls = (
-        delayed(_outer_fold)(
-            table, outcome, wide[repeat].to_numpy(), recipe, at, inner_folds, (seed, repeat, fold), forward
-        )
-        for repeat, fold in tasks
-    )
-    done: list[_Fold] = []
-    results: Iterator[_Fold] = Parallel(n_jobs=jobs, return_as="generator")(calls)
-    for result in results:
-        done.append(result)
-        if on_progress is not None:
-            on_progress(len(done), len(tasks))
-    return _collect(done, endpoint, recipe, wide, forward)
+    return CvDesign(table, outcome, wide, recipe, endpoint, at, inner_folds, seed, forward)
+
+
+def fit_folds(
+    tasks: Sequence[FoldTask],
+    *,
+    jobs: int = 1,
+    dask: str | None = None,
+    on_done: Callable[[int, FoldResult], None] | None = None,
+) -> list[FoldResult]:
+    """Do outer folds, of one model or of many, and return what they give in the order of the tasks.
+
+    Parameters
+    ----------
+    tasks
+        Of :meth:`CvDesign.tasks`.
+    jobs, dask
+        Processes on this machine, or address of a Dask scheduler; without influence on the result.
+    on_done
+        Called with the number of a task (from 0) and what it gave, as soon as it is done.
+
+    Raises
+    ------
+    CrlmError
+        If workers died again and again over a task; after all others are done.
+    ConfigError
+        As `radiomics_crlm.parallel.run`, or if workers of a cluster have other code or libraries.
+    """
+    if dask is not None:
+        code = learner_code()
+        tasks = [replace(task, code=code) for task in tasks]
+
+    def tell(number: int, result: FoldResult | Lost) -> None:
+        if on_done is not None and not isinstance(result, Lost):
+            on_done(number, result)
+
+    found, lost = [], []
+    for task, result in zip(tasks, run(_outer_fold, tasks, jobs=jobs, dask=dask, on_done=tell), strict=True):
+        if isinstance(result, Lost):
+            lost.append(task.name)
+        else:
+            found.append(result)
+    if lost:
+        raise CrlmError(
+            f"the workers died again and again over {len(lost)} outer folds", where=lost[0],
+            remedy="give each more memory: fewer --jobs, or a cluster with larger workers",
+        )  # fmt: skip
+    return found
 
 
 def fit_final(
@@ -207,32 +216,35 @@ def _check_request(
     return outcome
 
 
-def _outer_fold(
-    X: pd.DataFrame, y: Outcome, assigned: Ints, recipe: Recipe, horizon: float | None, inner_folds: int,
-    key: tuple[int, int, int], forward: bool,
-) -> _Fold:  # fmt: skip
+def _outer_fold(task: FoldTask) -> FoldResult:
     """Tune and fit on the training patients of one outer fold, predict its test patients. Runs in a worker."""
-    _, repeat, fold = key
-    train = training_rows(assigned, fold) if not forward else np.flatnonzero(assigned < fold)
+    if task.code and task.code != learner_code():
+        raise ConfigError(
+            "a worker has other learners or libraries than this program",
+            remedy="install the same version of radiomics_crlm and of its lock on all workers",
+        )
+    design, repeat, fold = task.design, task.repeat, task.fold
+    X, y, horizon, assigned = design.X, design.y, design.horizon, design.folds[repeat].to_numpy()
+    train = training_rows(assigned, fold) if not design.forward else np.flatnonzero(assigned < fold)
     test = np.flatnonzero(assigned == fold)
     # Going forward in time, later patients are sealed too.
-    audit = FitAudit(X.index[assigned >= fold if forward else assigned == fold])
-    with threadpool_limits(1):
-        pipeline, tuning, thresholds = _tune_and_fit(
-            X.iloc[train], y[train], recipe, horizon, inner_folds, np.random.default_rng(key), audit
-        )
-        inputs = pipeline[:-1].transform(X.iloc[test])
-        predictions = pd.DataFrame({"patient_id": X.index[test], "repeat": repeat, "fold": fold})
-        predictions["risk"] = pipeline[-1].risk(inputs)
-        months = report_months(horizon)
-        probability = pipeline[-1].probability(inputs, months)
+    audit = FitAudit(X.index[assigned >= fold if design.forward else assigned == fold])
+    generator = np.random.default_rng((design.seed, repeat, fold))
+    pipeline, tuning, thresholds = _tune_and_fit(
+        X.iloc[train], y[train], design.recipe, horizon, design.inner_folds, generator, audit
+    )
+    inputs = pipeline[:-1].transform(X.iloc[test])
+    predictions = pd.DataFrame({"patient_id": X.index[test], "repeat": repeat, "fold": fold})
+    predictions["risk"] = pipeline[-1].risk(inputs)
+    months = report_months(horizon)
+    probability = pipeline[-1].probability(inputs, months)
     for column, month in enumerate(months):
         predictions[f"probability_{month:.0f}m"] = probability[:, column]
     if "harmonise" in pipeline.named_steps:
         predictions["site_unseen"] = pipeline.named_steps["harmonise"].of_unseen_site(X.iloc[test])
     judged = judge_thresholds(thresholds, probability, y[test], months).assign(repeat=repeat, fold=fold)
     tuned = tuning.assign(repeat=repeat, fold=fold)
-    return _Fold(repeat, fold, predictions, tuned, pipeline, audit.fits, judged)
+    return FoldResult(repeat, fold, predictions, tuned, judged, audit.fits, pipeline if task.keep_model else None)
 
 
 def _tune_and_fit(
@@ -350,18 +362,3 @@ def most_conservative_best(scores: Floats) -> int:
     1
     """
     return int(np.flatnonzero(scores >= scores.max() - 1e-12)[0])
-
-
-def _collect(done: list[_Fold], endpoint: str, recipe: Recipe, wide: pd.DataFrame, forward: bool) -> CvResult:
-    predictions = pd.concat([item.predictions for item in done], ignore_index=True)
-    predictions.insert(0, "endpoint", endpoint)
-    predictions.insert(1, "model", recipe.name)
-    tuning = pd.concat([item.tuning for item in done], ignore_index=True)
-    tuning = tuning.assign(endpoint=endpoint, model=recipe.name)
-    tuning = tuning[["endpoint", "model", "repeat", "fold", "parameters", "concordance", "selected"]]
-    thresholds = pd.concat([item.thresholds for item in done], ignore_index=True)
-    thresholds = thresholds.assign(endpoint=endpoint, model=recipe.name)
-    models = {(item.repeat, item.fold): item.model for item in done if item.repeat == wide.columns[0]}
-    return CvResult(
-        endpoint, recipe, predictions, tuning, models, wide, sum(item.fits for item in done), forward, thresholds
-    )

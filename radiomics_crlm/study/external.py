@@ -22,6 +22,7 @@ from radiomics_crlm.features.profiles import load_profiles
 from radiomics_crlm.modelling.design import assemble
 from radiomics_crlm.modelling.train import pipeline_probability, pipeline_risk, report_months
 from radiomics_crlm.provenance.tables import table_digest, write_table
+from radiomics_crlm.study.checkpoints import digest
 from radiomics_crlm.study.evaluate import EXTERNAL, count_outcomes
 from radiomics_crlm.study.models import Plan, final_model
 from radiomics_crlm.study.prepare import Prepared, Progress, extract_features, extraction_exclusions, need_scans
@@ -51,6 +52,10 @@ class External:
             "lacking": {f"{plan.endpoint}, {plan.name}": lack for plan in plans if (lack := self.lacking(plan))},
         }
 
+    def digest(self) -> str:
+        """SHA-256 of its charts and features."""
+        return digest([self.cohort.clinical, self.features_patient])
+
     def lacking(self, plan: Plan) -> list[str]:
         """Clinical columns of a model that the cohort does not have; its patients get the value of the missing."""
         wanted = [spec.name for spec in plan.predictors.inputs if spec.source == "clinical"]
@@ -58,9 +63,16 @@ class External:
 
 
 def prepare_external(
-    experiment: ExperimentConfig, prepared: Prepared, *, data: Path | None, jobs: int, progress: Progress
+    experiment: ExperimentConfig,
+    prepared: Prepared,
+    *,
+    data: Path | None,
+    jobs: int,
+    progress: Progress,
+    dask: str | None = None,
+    cache: Path | None = None,
 ) -> tuple[External, ...]:
-    """Read every external cohort of the design, before anything is fitted.
+    """Read every external cohort of the design, before anything is fitted; ``dask`` and ``cache`` are for extraction.
 
     Raises
     ------
@@ -77,7 +89,8 @@ def prepare_external(
         {name: cohort.clinical["patient_id"].tolist() for name, cohort in cohorts.items()},
     )
     return tuple(
-        _prepare(name, cohort, experiment, prepared, jobs=jobs, progress=progress) for name, cohort in cohorts.items()
+        _prepare(name, cohort, experiment, prepared, jobs=jobs, progress=progress, dask=dask, cache=cache)
+        for name, cohort in cohorts.items()
     )
 
 
@@ -107,12 +120,15 @@ def _refuse_unseen_sites(experiment: ExperimentConfig, prepared: Prepared, cohor
 
 
 def _prepare(
-    name: str, cohort: Cohort, experiment: ExperimentConfig, prepared: Prepared, *, jobs: int, progress: Progress
-) -> External:
+    name: str, cohort: Cohort, experiment: ExperimentConfig, prepared: Prepared, *,
+    jobs: int, progress: Progress, dask: str | None, cache: Path | None,
+) -> External:  # fmt: skip
     features, exclusions = cohort.features_patient, list(cohort.exclusions)
     if features is None and cohort.imaging is not None:
         profiles = load_profiles().for_scans(experiment.profiles)
-        extraction, features = extract_features(cohort, profiles=profiles, jobs=jobs, progress=progress)
+        extraction, features = extract_features(
+            cohort, profiles=profiles, jobs=jobs, progress=progress, dask=dask, cache=cache
+        )
         exclusions += extraction_exclusions(extraction.exclusions)
     outcomes = {}
     for endpoint_name, endpoint in prepared.endpoints.items():

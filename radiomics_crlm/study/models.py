@@ -19,11 +19,14 @@ from radiomics_crlm.modelling.glassbox import require_interpret
 from radiomics_crlm.modelling.harmonisation import Harmonisation
 from radiomics_crlm.modelling.lesion_learners import LesionLearner
 from radiomics_crlm.modelling.operating import Operating, ThresholdRule
+from radiomics_crlm.modelling.outer import CvDesign
 from radiomics_crlm.modelling.recipe import LESIONS, Recipe, not_deliverable, why_not
 from radiomics_crlm.modelling.robustness import Robustness
-from radiomics_crlm.modelling.train import CvResult, fit_final, nested_cv
+from radiomics_crlm.modelling.train import cv_design, fit_final
 from radiomics_crlm.modelling.tuning import Range, Search
 from radiomics_crlm.schema import refuse_later
+from radiomics_crlm.study.checkpoints import Checkpoints
+from radiomics_crlm.study.cross_validation import cross_validate, explanation_of, keep_explanation
 from radiomics_crlm.study.prepare import Prepared, Progress
 from radiomics_crlm.study.sites import harmonisation_of
 from radiomics_crlm.study.stable_features import robustness_for
@@ -233,55 +236,66 @@ def _operating_of(experiment: ExperimentConfig, endpoint: EndpointConfig) -> Ope
 
 
 def train_models(
-    experiment: ExperimentConfig, prepared: Prepared, plans: Sequence[Plan], *, jobs: int, progress: Progress
+    experiment: ExperimentConfig,
+    prepared: Prepared,
+    plans: Sequence[Plan],
+    *,
+    jobs: int,
+    progress: Progress,
+    dask: str | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Trained:
     """Cross-validate every plan on the shared folds, explain and refit the models that are delivered.
+
+    Outer folds and explanations that ``checkpoints`` hold are not done again. ``jobs`` and ``dask`` (address of a
+    scheduler) are for the outer folds of all models, in one queue; the result does not depend on them.
 
     Raises
     ------
     InputError
-        Before the first fit of a model: too few events, a constant target, a fold without events.
+        Before the first fit: too few events, a constant target, a fold without events.
     """
-    check_designs(experiment, prepared, plans)
-    check_deliverable(experiment, prepared, plans)
-    design = experiment.design
-    forward = design.kind == "temporal"
-    fits = len(prepared.folds[["repeat", "fold"]].drop_duplicates()) - forward
-    results: list[CvResult] = []
-    attributions: list[pd.DataFrame] = []
-    delivered: dict[str, tuple[Plan, Pipeline]] = {}
-    for number, plan in enumerate(plans):
-        data = data_of(prepared, plan)
-        before = number * fits
-
-        def report(done: int, _: int, before: int = before) -> None:
-            progress("train", before + done, len(plans) * fits)
-
-        result = nested_cv(
-            data.predictors,
-            data.outcome,
-            data.folds,
-            plan.recipe,
-            endpoint=plan.endpoint,
-            horizon=data.endpoint.horizon_months,
-            inner_folds=design.inner_folds,
-            seed=design.seed,
-            min_events=data.endpoint.min_events,
-            jobs=jobs,
-            on_progress=report,
-            forward=forward,
-        )
-        results.append(result)
-        if experiment.deliver.get(plan.endpoint) == plan.name:
-            attributions.append(out_of_fold_attributions(result, data.predictors))
-            delivered[plan.endpoint] = (plan, final_model(experiment, prepared, plan))
+    designs = [design_of(experiment, prepared, plan) for plan in plans]
+    delivered = [n for n, plan in enumerate(plans) if experiment.deliver.get(plan.endpoint) == plan.name]
+    explained = {n: explanation_of(designs[n], checkpoints) for n in delivered}
+    results = cross_validate(
+        designs,
+        models=[n for n, table in explained.items() if table is None],
+        checkpoints=checkpoints,
+        jobs=jobs,
+        dask=dask,
+        on_progress=lambda done, total: progress("train", done, total),
+    )
+    attributions = []
+    for n, table in explained.items():
+        if table is None:
+            table = out_of_fold_attributions(results[n], data_of(prepared, plans[n]).predictors)
+            keep_explanation(designs[n], table, checkpoints)
+        attributions.append(table)
     return Trained(
         tuple(plans),
         pd.concat([r.predictions for r in results], ignore_index=True),
         pd.concat([r.tuning for r in results], ignore_index=True),
         pd.concat(attributions, ignore_index=True) if attributions else pd.DataFrame(),
         pd.concat([r.thresholds for r in results], ignore_index=True),
-        delivered,
+        {plans[n].endpoint: (plans[n], final_model(experiment, prepared, plans[n])) for n in delivered},
+    )
+
+
+def design_of(experiment: ExperimentConfig, prepared: Prepared, plan: Plan) -> CvDesign:
+    """A model and its outer folds, checked (refusals as in :func:`check_designs`)."""
+    data = data_of(prepared, plan)
+    return cv_design(
+        data.predictors,
+        data.outcome,
+        data.folds,
+        plan.recipe,
+        endpoint=plan.endpoint,
+        horizon=data.endpoint.horizon_months,
+        inner_folds=experiment.design.inner_folds,
+        seed=experiment.design.seed,
+        min_events=data.endpoint.min_events,
+        forward=experiment.design.kind == "temporal",
     )
 
 

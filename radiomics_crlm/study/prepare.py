@@ -93,9 +93,18 @@ def choose_endpoints(experiment: ExperimentConfig) -> dict[str, EndpointConfig]:
 
 
 def extract_features(
-    cohort: Cohort, *, profiles: Mapping[str, Profile], jobs: int, progress: Progress
+    cohort: Cohort,
+    *,
+    profiles: Mapping[str, Profile],
+    jobs: int,
+    progress: Progress,
+    dask: str | None = None,
+    cache: Path | None = None,
 ) -> tuple[ExtractionResult, pd.DataFrame]:
-    """Lesion rows and patient aggregates of all scans of a cohort; a bad scan or lesion costs itself only."""
+    """Lesion rows and patient aggregates of all scans of a cohort; a bad scan or lesion costs itself only.
+
+    ``dask`` and ``cache`` are those of `features.batch.extract_cohort`.
+    """
     if cohort.imaging is None or cohort.root is None:
         raise InputError("the cohort has no imaging manifest", expected="imaging.csv in the cohort folder")
     result = extract_cohort(
@@ -103,13 +112,24 @@ def extract_features(
         cohort.root,
         profiles,
         jobs=jobs,
+        dask=dask,
+        cache=cache,
         on_progress=lambda done, n: progress("extract", done, n),
     )
     return result, result.patients()
 
 
-def prepare(experiment: ExperimentConfig, *, data: Path | None, out: Path, jobs: int, progress: Progress) -> Prepared:
-    """Run all stages up to the folds.
+def prepare(
+    experiment: ExperimentConfig,
+    *,
+    data: Path | None,
+    out: Path,
+    jobs: int,
+    progress: Progress,
+    dask: str | None = None,
+    cache: Path | None = None,
+) -> Prepared:
+    """Run all stages up to the folds; ``dask`` and ``cache`` are for the extraction (`extract_features`).
 
     Raises
     ------
@@ -127,7 +147,9 @@ def prepare(experiment: ExperimentConfig, *, data: Path | None, out: Path, jobs:
     exclusions = list(cohort.exclusions)
     if features is None and cohort.imaging is not None:
         profiles = load_profiles().for_scans(experiment.profiles)
-        extraction, features = extract_features(cohort, profiles=profiles, jobs=jobs, progress=progress)
+        extraction, features = extract_features(
+            cohort, profiles=profiles, jobs=jobs, progress=progress, dask=dask, cache=cache
+        )
         exclusions += extraction_exclusions(extraction.exclusions)
     progress("rules", 0, 1)
     rules = rule_engine.evaluate_table(cohort.clinical, experiment.rules, sources=cohort.origins)

@@ -13,9 +13,10 @@ from radiomics_crlm import clinical as rule_engine
 from radiomics_crlm.cohort.clinical import summarise
 from radiomics_crlm.cohort.exclusions import exclusion_table, flow
 from radiomics_crlm.config import ExperimentConfig, load_config
-from radiomics_crlm.errors import ConfigError, CrlmError, InputError
+from radiomics_crlm.errors import ConfigError, CrlmError
 from radiomics_crlm.features.extract import engine
 from radiomics_crlm.modelling.lesions import feature_of
+from radiomics_crlm.parallel import workers
 from radiomics_crlm.provenance.files import canonical_json, read_json, sha256_bytes, write_json, write_text
 from radiomics_crlm.provenance.tables import read_table, table_digest, write_table
 from radiomics_crlm.provenance.versions import lock_fingerprint, versions
@@ -25,8 +26,17 @@ from radiomics_crlm.study.crosscheck import cross_check_cohort
 from radiomics_crlm.study.deliver import deliver
 from radiomics_crlm.study.evaluate import count_outcomes, evaluate_study, rule_scores, subgroups_of
 from radiomics_crlm.study.external import predict_external, prepare_external
-from radiomics_crlm.study.models import Plan, Trained, check_designs, check_learners, plan_models, train_models
+from radiomics_crlm.study.models import (
+    Plan,
+    Trained,
+    check_deliverable,
+    check_designs,
+    check_learners,
+    plan_models,
+    train_models,
+)
 from radiomics_crlm.study.prepare import Prepared, Progress, prepare
+from radiomics_crlm.study.resume import Unfinished, identity, unfinished_run
 from radiomics_crlm.study.sample_sizes import sample_sizes
 from radiomics_crlm.study.stability_table import write_stability
 from radiomics_crlm.study.stages import write_extraction
@@ -59,16 +69,20 @@ def run_experiment(
     jobs: int = 1,
     allow_leak: bool = False,
     mlflow_uri: str | None = None,
+    dask: str | None = None,
     progress: Progress,
 ) -> StudyResult:
     """Run all stages of an experiment file and write everything to ``out``.
+
+    A run that was stopped at any moment goes on when it is asked for again: outer folds, explanations and extracted
+    regions that are finished are not done again, and what comes out is the same to the byte.
 
     Parameters
     ----------
     path
         Experiment file (YAML, ``config.ExperimentConfig``).
     out
-        Folder for the results; must be new or empty.
+        Folder for the results; must be new or empty, or hold the unfinished run of this very experiment.
     data
         Folder with the data of a real cohort.
     jobs
@@ -77,6 +91,8 @@ def run_experiment(
         Admit predictors that are known only after the model speaks, in every feature set; the card warns.
     mlflow_uri
         Tracking store; by default sqlite in ``out``.
+    dask
+        Address of a Dask scheduler whose workers extract (they need to see the same files) and do the outer folds.
     progress
         Callback ``(stage, done, total)``.
 
@@ -85,21 +101,51 @@ def run_experiment(
     ConfigError, LeakError, InputError
         For an unusable experiment, a leak, or data that are unusable as a whole; all before the first model is fitted.
     """
-    start_study(path, out=out, data=data, jobs=jobs, allow_leak=allow_leak, progress=progress)
-    evaluate_study(out, progress=progress)
-    return finish_study(out, mlflow_uri=mlflow_uri, progress=progress)
+    experiment = load_experiment(path, jobs=jobs, dask=dask)
+    with unfinished_run(out, identity(experiment, allow_leak=allow_leak)) as run:
+        train_study(
+            experiment, out=out, data=data, jobs=jobs, allow_leak=allow_leak, dask=dask, run=run, progress=progress
+        )
+        evaluate_study(out, progress=progress)
+        if run.resumed:
+            run.clear_tracking()
+        result = finish_study(out, mlflow_uri=mlflow_uri, progress=progress)
+        run.finish()
+    return result
 
 
-def start_study(path: Path, *, out: Path, data: Path | None, jobs: int, allow_leak: bool, progress: Progress) -> None:
+def start_study(
+    path: Path,
+    *,
+    out: Path,
+    data: Path | None,
+    jobs: int,
+    allow_leak: bool,
+    dask: str | None = None,
+    progress: Progress,
+) -> None:
     """Check the experiment and the out folder, then train (parameters and refusals as in :func:`run_experiment`)."""
+    experiment = load_experiment(path, jobs=jobs, dask=dask)
+    with unfinished_run(out, identity(experiment, allow_leak=allow_leak)) as run:
+        train_study(
+            experiment, out=out, data=data, jobs=jobs, allow_leak=allow_leak, dask=dask, run=run, progress=progress
+        )
+        run.finish()
+
+
+def load_experiment(path: Path, *, jobs: int, dask: str | None) -> ExperimentConfig:
+    """Read an experiment and check what can be checked without data, the Dask scheduler included.
+
+    Raises
+    ------
+    ConfigError
+        As :func:`check_experiment`, or if no scheduler answers.
+    """
     experiment = load_config(ExperimentConfig, path)
     check_experiment(experiment)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(
-            "the out folder is not empty", expected="a new or empty folder", remedy="name another one, or remove it"
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    train_study(experiment, out=out, data=data, jobs=jobs, allow_leak=allow_leak, progress=progress)
+    if dask is not None:
+        workers(jobs, dask)
+    return experiment
 
 
 def check_experiment(experiment: ExperimentConfig) -> None:
@@ -125,17 +171,23 @@ def train_study(
     data: Path | None,
     jobs: int,
     allow_leak: bool,
+    dask: str | None,
+    run: Unfinished,
     progress: Progress,
 ) -> None:
     """All stages up to the bundles; writes the tables and ``run.json``, from which everything later is made."""
-    prepared = prepare(experiment, data=data, out=out, jobs=jobs, progress=progress)
+    prepared = prepare(experiment, data=data, out=out, jobs=jobs, progress=progress, dask=dask, cache=run.cache)
     subgroups_of(prepared.cohort.clinical, experiment)  # refused before the first fit
     plans = plan_models(experiment, prepared, allow_leak=allow_leak)
-    others = prepare_external(experiment, prepared, data=data, jobs=jobs, progress=progress)
+    others = prepare_external(experiment, prepared, data=data, jobs=jobs, progress=progress, dask=dask, cache=run.cache)
     check_designs(experiment, prepared, plans)
+    check_deliverable(experiment, prepared, plans)
+    run.claim(_hashes(experiment, prepared) | {f"external cohort {o.name}": o.digest() for o in others})
     sizes = sample_sizes(experiment, prepared, plans)
     panel = write_table(sizes, out / "tables" / "sample_size.parquet", "sample_size")
-    trained = train_models(experiment, prepared, plans, jobs=jobs, progress=progress)
+    trained = train_models(
+        experiment, prepared, plans, jobs=jobs, progress=progress, dask=dask, checkpoints=run.checkpoints
+    )
     delivered = deliver(experiment, prepared, trained.delivered, out)
     _write_tables(prepared, trained, out / "tables")
     write_stability(experiment, data, out / "tables")

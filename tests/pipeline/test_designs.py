@@ -135,7 +135,7 @@ def test_refused_before_the_first_fit(tmp_path, capsys, monkeypatch, design, cha
     (tmp_path / "data").mkdir()
     table = charts(150, 0, "A")
     (change(table) if change else table).to_csv(tmp_path / "data" / "clinical.csv", index=False)
-    monkeypatch.setattr("radiomics_crlm.study.models.nested_cv", lambda *_, **__: pytest.fail("something was fitted"))
+    monkeypatch.setattr("radiomics_crlm.study.models.cross_validate", lambda *_, **__: pytest.fail("it was fitted"))
     assert study(tmp_path, design) == code
     assert re.search(re.escape(words), " ".join(capsys.readouterr().err.split()))
 

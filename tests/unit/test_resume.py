@@ -1,0 +1,232 @@
+"""The out folder of an unfinished run: who may work in it, and what is refused with which words."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from radiomics_crlm.config import ExperimentConfig, load_config
+from radiomics_crlm.errors import InputError
+from radiomics_crlm.resources import resource
+from radiomics_crlm.study import resume
+from radiomics_crlm.study.resume import FOLDER, Unfinished, identity, unfinished_run
+
+MINE = {
+    "name": "mine",
+    "experiment": "e",
+    "leak": "False",
+    "lock": "l",
+    "versions": "v",
+    "engine": "g",
+    "learners": "c",
+}
+DATA = {"clinical": "1", "folds": "2"}
+
+
+class KilledError(BaseException):
+    """Ends a run without a word, as a kill would."""
+
+
+def work(out: Path, mine: dict[str, str] = MINE, *, stop: BaseException | None = None, data: bool = True) -> Unfinished:
+    """A run that makes a table, and ends or is stopped."""
+    with unfinished_run(out, mine) as run:
+        if data:
+            run.claim(DATA)
+            run.checkpoints.put("ab" + "0" * 62, {"fits": 1})
+            (out / "tables").mkdir(exist_ok=True)
+            (out / "tables" / "predictions.parquet").write_bytes(b"1")
+        if stop is not None:
+            raise stop
+        (out / "run.json").write_text("{}")
+        run.finish()
+    return run
+
+
+def interrupted(out: Path, mine: dict[str, str] = MINE, *, data: bool = True) -> None:
+    with pytest.raises(KilledError):
+        work(out, mine, stop=KilledError(), data=data)
+
+
+def test_a_finished_run_leaves_nothing_behind(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out"
+    assert not work(out).resumed
+    assert {path.name for path in out.iterdir()} == {"run.json", "tables"}
+    with pytest.raises(InputError, match="the out folder is not empty: it holds a finished run.*Name another folder"):
+        work(out)
+
+
+def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
+    interrupted(tmp_path)
+    with unfinished_run(tmp_path, MINE) as run:
+        assert run.resumed
+        run.claim(DATA)
+        assert run.checkpoints.get("ab" + "0" * 62) == {"fits": 1}
+    assert (tmp_path / FOLDER).is_dir()
+    assert work(tmp_path).resumed
+    assert not (tmp_path / FOLDER).exists()
+
+
+def test_what_a_killed_process_left_half_written_goes(tmp_path: Path) -> None:
+    interrupted(tmp_path)
+    leftovers = [".metrics.parquet.0123456789ab", "tables/.x.0123456789ab", f"{FOLDER}/folds/.y.json.0123456789ab"]
+    for name in leftovers:
+        (tmp_path / name).write_bytes(b"half")
+    (tmp_path / ".recurrence.0123456789ab").mkdir()
+    (tmp_path / ".recurrence.0123456789ab" / "model.json").write_bytes(b"half")
+    (tmp_path / ".write-x1y2z3").mkdir()
+    kept = [".notes", "tables/.notes.txt", "notes.0123456789ab"]
+    for name in kept:
+        (tmp_path / name).write_text("mine")
+    with unfinished_run(tmp_path, MINE):
+        assert not any((tmp_path / name).exists() for name in [*leftovers, ".recurrence.0123456789ab", ".write-x1y2z3"])
+        assert all((tmp_path / name).exists() for name in kept)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"experiment": "x", "name": "theirs"}, "got theirs: another experiment file. Name another folder"),
+        ({"leak": "True"}, "got mine: another choice about --allow-leak"),
+        ({"lock": "x"}, "got mine: another lock of the libraries"),
+        ({"versions": "x"}, "got mine: other versions of the program or its libraries"),
+        ({"engine": "x"}, "got mine: another extraction engine"),
+        ({"learners": "x", "leak": "True"}, "got mine: another choice about --allow-leak, other code of the learners"),
+    ],
+)
+def test_the_unfinished_run_of_another_experiment_is_refused(
+    tmp_path: Path, change: dict[str, str], words: str
+) -> None:
+    interrupted(tmp_path, MINE | change)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match="the unfinished run of another experiment.*" + re.escape(words)):
+        work(tmp_path)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert work(tmp_path, MINE | change).resumed
+
+
+def test_every_part_of_an_identity_has_its_words() -> None:
+    experiment = load_config(ExperimentConfig, Path(str(resource("experiments/demo.yaml"))))
+    mine = identity(experiment, allow_leak=False)
+    assert set(mine) == {"name", *resume._WORDS} == set(MINE)
+    assert mine == identity(experiment, allow_leak=False)
+    other = experiment.model_copy(update={"learners": ("ridge",)})
+    assert {k for k, v in identity(other, allow_leak=True).items() if v != mine[k]} == {"experiment", "leak"}
+
+
+def test_other_data_are_refused(tmp_path: Path) -> None:
+    interrupted(tmp_path)
+    with (
+        pytest.raises(InputError, match=r"unfinished run on other data.*got changes in clinical, external, folds"),
+        unfinished_run(tmp_path, MINE) as run,
+    ):
+        run.claim({"clinical": "9", "external": "5"})
+    assert work(tmp_path).resumed
+
+
+def test_an_experiment_that_was_refused_can_be_mended(tmp_path: Path) -> None:
+    """Nothing of it is left, so the folder is free for the mended file."""
+    with pytest.raises(InputError, match="no such column"):
+        work(tmp_path, stop=InputError("no such column"), data=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_extracted_is_good_for_a_mended_experiment(tmp_path: Path) -> None:
+    def extract_and_fail() -> None:
+        with unfinished_run(tmp_path, MINE) as run:
+            run.cache.mkdir()
+            (run.cache / "entry.json").write_text("{}")
+            raise InputError("no such column")
+
+    with pytest.raises(InputError, match="no such column"):
+        extract_and_fail()
+    with unfinished_run(tmp_path, MINE | {"experiment": "mended"}) as run:
+        assert not run.resumed
+        assert (run.cache / "entry.json").is_file()
+    interrupted(tmp_path, MINE | {"experiment": "mended"})
+    with pytest.raises(InputError, match="another experiment file"):
+        work(tmp_path)
+
+
+def test_killed_before_it_said_whose_it_is(tmp_path: Path) -> None:
+    (tmp_path / FOLDER).mkdir()
+    assert not work(tmp_path).resumed
+
+
+def _finished_but_not_swept(out: Path) -> None:
+    interrupted(out)
+    (out / "run.json").write_text("{}")
+    (out / FOLDER / resume._FINISHED).write_text("{}")
+
+
+def _nobodys(out: Path) -> None:
+    (out / FOLDER).mkdir(parents=True)
+    (out / "mine.txt").write_text("precious")
+
+
+def _file(out: Path) -> None:
+    out.write_text("precious")
+
+
+def _damaged(out: Path) -> None:
+    interrupted(out)
+    (out / FOLDER / resume._RUN).write_text("{")
+
+
+def _foreign(out: Path) -> None:
+    out.mkdir()
+    (out / "mine.txt").write_text("precious")
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (_finished_but_not_swept, "the out folder is not empty: it holds a finished run"),
+        (_nobodys, "the out folder is not empty; expected a new or empty folder"),
+        (_foreign, "the out folder is not empty; expected a new or empty folder"),
+        (_file, "the out folder is not empty; expected a new or empty folder"),
+        (_damaged, "the record of the unfinished run is not readable"),
+    ],
+)
+def test_everything_else_is_refused(tmp_path: Path, make: Callable[[Path], None], words: str) -> None:
+    out = tmp_path / "out"
+    make(out)
+    with pytest.raises(InputError, match=re.escape(words)):
+        work(out)
+    assert not (out / "mine.txt").exists() or (out / "mine.txt").read_text() == "precious"
+
+
+def test_two_processes_do_not_work_in_one_folder(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from radiomics_crlm.study.resume import unfinished_run\n"
+        f"with unfinished_run(Path(sys.argv[1]), {MINE!r}):\n    print('in', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"in\n"
+        with pytest.raises(InputError, match="another process works on the run"):
+            work(tmp_path)
+        other.kill()
+    assert work(tmp_path).resumed
+
+
+def test_the_lock_is_free_after_a_refusal(tmp_path: Path) -> None:
+    interrupted(tmp_path)
+    with pytest.raises(InputError):
+        work(tmp_path, MINE | {"leak": "True"})
+    FileLock(tmp_path / FOLDER / "lock").acquire(timeout=0).lock.release()
+
+
+def test_only_the_local_tracking_store_is_cleared(tmp_path: Path) -> None:
+    interrupted(tmp_path)
+    for name in ("mlflow.db", "mlflow.db.lock", "mlflow.db-journal", "mine.db"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "mlflow-artifacts" / "1").mkdir(parents=True)
+    with unfinished_run(tmp_path, MINE) as run:
+        run.clear_tracking()
+    assert {path.name for path in tmp_path.iterdir()} == {FOLDER, "tables", "mine.db"}
