@@ -1,22 +1,26 @@
-"""MLflow tracking from finished artefacts: one parent run per experiment, one child run per model, registered bundles.
+"""MLflow tracking from finished artefacts: one parent run per experiment, runs below it per model and outer fold,
+registered bundles.
 
 The store is a catalogue. It is never the trust anchor: scoring reads the bundle and its own hashes.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 from filelock import FileLock, Timeout
 
 from radiomics_crlm.errors import CrlmError, InputError
 
 _DIGEST_LENGTH = 36
 _MAX_PARAM = 500
+_MAX_TAG = 5000
 _SQLITE = "sqlite:///"
 # First use creates all tables of the store; processes that start together wait for the one that does.
 _LOCK_SECONDS = 120
@@ -30,6 +34,15 @@ class DatasetDigest:
     digest: str
     rows: int
     columns: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """One value of a metric that has several, such as one per repeat."""
+
+    metric: str
+    value: float
+    number: int
 
 
 class Tracker:
@@ -79,7 +92,7 @@ class Tracker:
 
     def start(self, name: str, *, parent: str | None = None, tags: Mapping[str, str] | None = None) -> str:
         """Open a run and return its id; ``parent`` makes it a child."""
-        all_tags = dict(tags or {})
+        all_tags = {key: str(text)[:_MAX_TAG] for key, text in (tags or {}).items()}
         if parent is not None:
             all_tags["mlflow.parentRunId"] = parent
         return str(self._client.create_run(self._experiment, run_name=name, tags=all_tags).info.run_id)
@@ -90,29 +103,46 @@ class Tracker:
         *,
         params: Mapping[str, object] | None = None,
         metrics: Mapping[str, float] | None = None,
-        dataset: DatasetDigest | None = None,
+        steps: Iterable[Step] = (),
+        datasets: Iterable[DatasetDigest] = (),
         files: Iterable[Path] = (),
     ) -> None:
-        """Add parameters, metrics (non-finite ones are left out), the dataset digest and files to a run."""
+        """Add parameters, metrics (non-finite ones are left out), digests of data sets and files to a run."""
         from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 
+        values = [Step(name, float(value), 0) for name, value in (metrics or {}).items()] + list(steps)
         self._client.log_batch(
             run,
-            metrics=[Metric(k, float(v), 0, 0) for k, v in (metrics or {}).items() if math.isfinite(v)],
+            metrics=[Metric(v.metric, v.value, 0, v.number) for v in values if math.isfinite(v.value)],
             params=[Param(k, str(v)[:_MAX_PARAM]) for k, v in (params or {}).items()],
         )
-        if dataset is not None:
-            profile = f'{{"num_rows": {dataset.rows}, "num_columns": {dataset.columns}}}'
-            entity = Dataset(
+        entities = [
+            Dataset(
                 name=dataset.name,
                 digest=dataset.digest[:_DIGEST_LENGTH],
                 source_type="local",
                 source="{}",
-                profile=profile,
+                profile=f'{{"num_rows": {dataset.rows}, "num_columns": {dataset.columns}}}',
             )
-            self._client.log_inputs(run, [DatasetInput(entity, tags=[InputTag("mlflow.data.context", "training")])])
+            for dataset in datasets
+        ]
+        if entities:
+            context = [InputTag("mlflow.data.context", "training")]
+            self._client.log_inputs(run, [DatasetInput(entity, tags=context) for entity in entities])
         for path in files:
             self._client.log_artifact(run, str(path))
+
+    def log_text(self, run: str, name: str, text: str) -> None:
+        """Store a text as an artefact of a run."""
+        self._client.log_text(run, text, name)
+
+    def log_tables(self, run: str, tables: Mapping[str, pd.DataFrame]) -> None:
+        """Store tables as MLflow shows them: ``tables/NAME.json``, and the tag by which the server finds them."""
+        for name, table in tables.items():
+            text = table.to_json(orient="split", index=False, double_precision=15)
+            self._client.log_text(run, text, f"tables/{name}.json")
+        listed = [{"path": f"tables/{name}.json", "type": "table"} for name in tables]
+        self._client.set_tag(run, "mlflow.loggedArtifacts", json.dumps(listed))
 
     def register(self, run: str, folder: Path, *, model: str, tags: Mapping[str, str]) -> int:
         """Store a bundle folder under a run and register it as the next version of ``model``; returns the version."""
@@ -123,7 +153,8 @@ class Tracker:
             if getattr(error, "error_code", "") != "RESOURCE_ALREADY_EXISTS":
                 raise CrlmError("the model cannot be registered", where=model, got=str(error.error_code)) from None
         source = f"{self._client.get_run(run).info.artifact_uri}/bundle"
-        version = self._client.create_model_version(model, source=source, run_id=run, tags=dict(tags))
+        shown = {key: str(text)[:_MAX_TAG] for key, text in tags.items()}
+        version = self._client.create_model_version(model, source=source, run_id=run, tags=shown)
         return int(version.version)
 
     def alias(self, model: str, version: int, alias: str) -> None:
