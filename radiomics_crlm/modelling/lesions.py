@@ -74,11 +74,12 @@ def stack_lesions(features_lesion: pd.DataFrame, patterns: Collection[str], excl
     scans = features_lesion[_SCAN_KEY].drop_duplicates().reset_index(drop=True)
     usable = features_lesion[features_lesion["status"] == "ok"].sort_values([*_SCAN_KEY, "lesion"], kind="stable")
     number = usable.groupby(_SCAN_KEY, sort=False).cumcount() + 1
-    parts = [scans.set_index(_SCAN_KEY)]
+    order, parts = pd.MultiIndex.from_frame(scans), [scans]
     for slot in range(1, int(number.max()) + 1 if len(number) else 1):
         rows = usable[number == slot].set_index(_SCAN_KEY)[names].astype("Float64").astype("float64")
-        parts.append(rows.set_axis([lesion_column(slot, name) for name in names], axis=1))
-    return pd.concat(parts, axis=1).reindex(pd.MultiIndex.from_frame(scans)).reset_index()
+        rows = rows.set_axis([lesion_column(slot, name) for name in names], axis=1)
+        parts.append(rows.reindex(order).reset_index(drop=True))
+    return pd.concat(parts, axis=1)
 
 
 class PerLesion(TransformerMixin, BaseEstimator):

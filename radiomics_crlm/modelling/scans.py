@@ -197,12 +197,13 @@ def choose_scans(features_patient: pd.DataFrame, scans: ScanSelection, *, speaks
         raise InputError("a scan has an unknown time point", where="features_patient", expected=", ".join(AVAILABILITY))
     known = order <= AVAILABILITY.index(speaks_at)
     day = matching["study_day"] if "study_day" in matching else pd.Series(np.nan, index=matching.index)
-    ranked = matching.assign(_moment=order, _day=day.astype("float64").fillna(-np.inf))[known]
-    best = ranked.sort_values(["patient_id", "_moment", "_day"], kind="stable").groupby("patient_id").tail(1)
-    keys = ["patient_id", "_moment", "_day"]
+    keys = ["patient_id", "moment", "day"]
+    every = pd.DataFrame({"patient_id": matching["patient_id"], "moment": order, "day": day.astype("float64")})
+    ranked = every.fillna({"day": -np.inf}).assign(row=np.arange(len(every)))[known]
+    best = ranked.sort_values(keys, kind="stable").groupby("patient_id").tail(1)
     ties = best[keys].merge(ranked[keys], on=keys).groupby("patient_id").size()
     ambiguous = frozenset(map(str, ties.index[ties > 1]))
-    chosen = best.drop(columns=["_moment", "_day"]).set_index("patient_id")
+    chosen = matching.iloc[best["row"]].set_index("patient_id")
     only_later = frozenset(map(str, set(matching["patient_id"]) - set(ranked["patient_id"])))
     return ScanChoice(chosen[~chosen.index.isin(list(ambiguous))], ambiguous, only_later)
 

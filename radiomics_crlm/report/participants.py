@@ -252,7 +252,21 @@ def predictors(artefacts: Artefacts) -> Part:
             continue
         clinical.append(_clinical_row(column, earliest.get(column)) | {"sets": sets, "leak": column in late})
     clinical.sort(key=lambda row: (row["order"], row["column"]))
-    return {"clinical": clinical, "radiomics": sorted(families.values(), key=lambda f: str(f["family"]))}
+    radiomics = sorted(families.values(), key=lambda f: str(f["family"]))
+    return {"clinical": clinical, "radiomics": radiomics, "lacking": _lacking(artefacts, titles)}
+
+
+def _lacking(artefacts: Artefacts, titles: Mapping[str, str]) -> list[Part]:
+    """Scans that patients of a model may lack, and how many do; learners of a feature set see the same patients."""
+    rows: dict[tuple[str, str, str], Part] = {}
+    for endpoint, models in artefacts.part("models").items():
+        for model, record in models.items():
+            name = model.partition("/")[0]
+            for scans, n in record.get("patients_without", {}).items():
+                title = artefacts.endpoints[endpoint].title
+                row = {"scans": scans, "n": n, "of": record["n"], "endpoint": title, "set": titles.get(name, name)}
+                rows[endpoint, name, scans] = row
+    return list(rows.values())
 
 
 def _clinical_row(column: str, known_at: str | None) -> Part:
@@ -285,9 +299,9 @@ def _by_endpoint(recorded: Any) -> list[Any]:
 def _family(column: str) -> str:
     """Aggregate, image type and feature class of a radiomic column.
 
-    >>> _family("largest__original_firstorder_Mean"), _family("burden__total_volume_ml")
-    ('largest: original firstorder', 'burden')
+    >>> _family("largest__original_firstorder_Mean"), _family("MR.hbp:burden__total_volume_ml")
+    ('largest: original firstorder', 'MR.hbp:burden')
     """
     aggregate, _, rest = column.partition("__")
     parts = rest.split("_")
-    return f"{aggregate}: {parts[0]} {parts[1]}" if len(parts) > 2 and aggregate != "burden" else aggregate
+    return f"{aggregate}: {parts[0]} {parts[1]}" if len(parts) > 2 and not aggregate.endswith("burden") else aggregate

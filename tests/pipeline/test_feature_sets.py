@@ -124,12 +124,12 @@ def test_what_cannot_be_is_refused_before_the_first_fit(
 
 @pytest.mark.slow
 def test_from_simulated_scans_to_scores(tmp_path: Path) -> None:
-    """Two scans of each patient, MR of some; lesions, change, both modalities, and burden that is delivered."""
+    """Two scans of each patient, MR of some: lesions, change, both modalities, burden; two models are delivered."""
     lesions = {
         "title": "Worst lesion", "level": "lesion", "aggregate": "max",
         "radiomics": {"columns": ["lesion__original_firstorder_*"]},
     }  # fmt: skip
-    settings = {"patients": 48, "unresectable_fraction": 1, "mr_fraction": 0.5}
+    settings = {"patients": 40, "unresectable_fraction": 1, "mr_fraction": 0.5}
     texture = {"columns": ["largest__original_firstorder_*"]}
     sets = {
         "burden": SETS["burden"],
@@ -144,7 +144,8 @@ def test_from_simulated_scans_to_scores(tmp_path: Path) -> None:
             "cohort": {"kind": "simulated", "settings": settings},
             "feature_sets": sets,
             "profiles": {"CT/portal_venous": "ct-portal-venous-native"},
-            "deliver": {"conversion_restaging": "burden/ridge"},
+            "endpoints": ["conversion_restaging", "os"],
+            "deliver": {"conversion_restaging": "ct_mr/ridge", "os": "burden/xgboost"},
         },
     )
     out = tmp_path / "study"
@@ -154,7 +155,14 @@ def test_from_simulated_scans_to_scores(tmp_path: Path) -> None:
     assert set(models) == {f"{name}/{learner}" for name in sets for learner in ("ridge", "xgboost")}
     assert 0 < models["ct_mr/ridge"]["patients_without"]["MR/hbp"] < models["ct_mr/ridge"]["n"]
     assert all(name.startswith("lesion__original_firstorder_") for name in models["lesions/ridge"]["columns"])
-    bundle = out / record["delivered"]["conversion_restaging"]["bundle"]
-    scores = tmp_path / "scores"
-    assert run(["score", "--bundle", str(bundle), "--cohort", str(out / "cohort"), "--out", str(scores)]) in (0, 4)
-    assert (read_table(scores / "scores.parquet", "scores")["status"] == "scored").any()
+    predictions = read_table(out / "tables" / "predictions.parquet", "predictions")
+    with_mr = set(pd.read_csv(out / "cohort" / "imaging.csv").query("modality == 'MR'")["patient_id"])
+    for endpoint, delivered in record["delivered"].items():
+        folder = tmp_path / endpoint
+        command = ["score", "--bundle", str(out / delivered["bundle"]), "--cohort", str(out / "cohort")]
+        assert run([*command, "--out", str(folder)]) in (0, 4)
+        scores = read_table(folder / "scores.parquet", "scores").set_index("patient_id")
+        known = predictions.loc[predictions["endpoint"] == endpoint, "patient_id"].unique()
+        assert (scores.loc[known, "status"] == "scored").all()
+        if endpoint == "conversion_restaging":
+            assert scores.loc[known, "flags"].str.contains("missing:").eq(~pd.Index(known).isin(with_mr)).all()
