@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import matplotlib
@@ -49,7 +50,7 @@ def _page(result: pd.DataFrame, known: pd.DataFrame, notes: str, name: str, grid
     )
     rows = [
         [code(row["configuration"]), f"{row['auc']:.4f}", _published(row["published"]), _verdict(row["agrees"])]
-        for row in result.to_dict("records")
+        for row in sorted(result.to_dict("records"), key=lambda row: _in_order(str(row["configuration"])))
     ]
     head = ["Configuration (features, classifier, C)", "AUC here", "Published", "Equal to four decimals"]
     return page(
@@ -69,6 +70,16 @@ def _page(result: pd.DataFrame, known: pd.DataFrame, notes: str, name: str, grid
             "`Target`, numeric columns) runs with `crlm anchor TABLE`.",
         ]
     )
+
+
+def _in_order(name: str) -> list[tuple[str, float]]:
+    """Sorts numbers in names as numbers.
+
+    >>> sorted(["anova16/x", "anova4/x"], key=_in_order)
+    ['anova4/x', 'anova16/x']
+    """
+    parts = re.split(r"(\d+(?:\.\d+)?)", name)
+    return [("", float(part)) if part[:1].isdigit() else (part, 0.0) for part in parts]
 
 
 def _published(value: object) -> str:
