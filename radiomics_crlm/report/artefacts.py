@@ -49,8 +49,9 @@ STATEMENT = "ibsi_statement.json"
 class Artefacts:
     """What a run left behind.
 
-    ``absent`` says of each table that cannot be used why not, ``files`` is the SHA-256 of each file that was read, and
-    ``standardisation`` the statement per extraction profile (empty without images).
+    ``absent`` says of each table that cannot be used why not, ``files`` is the SHA-256 of each file that was read,
+    ``standardisation`` the statement per extraction profile (empty without images), and ``elsewhere`` the metrics of
+    each external cohort.
     """
 
     run: Mapping[str, Any]
@@ -60,6 +61,7 @@ class Artefacts:
     absent: Mapping[str, str]
     files: Mapping[str, str] = field(default_factory=dict)
     standardisation: Mapping[str, Any] = field(default_factory=dict)
+    elsewhere: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     def part(self, name: str) -> Mapping[str, Any]:
         """An object of ``run.json``; empty if it is absent."""
@@ -135,7 +137,11 @@ def load_artefacts(out: Path) -> Artefacts:
     statement: Mapping[str, Any] = {}
     if (path := out / "tables" / STATEMENT).is_file():
         statement, files[STATEMENT] = read_json(path, what="the statement on standardisation"), sha256_file(path)
-    return Artefacts(run, experiment, endpoints, tables, absent, files, statement)
+    elsewhere: dict[str, pd.DataFrame] = {}
+    for name in experiment.design.external:
+        if (path := out / "tables" / "external" / name / "metrics.parquet").is_file():
+            elsewhere[name], files[f"external/{name}/{path.name}"] = read_table(path, "metrics"), sha256_file(path)
+    return Artefacts(run, experiment, endpoints, tables, absent, files, statement, elsewhere)
 
 
 def patient_keys(tables: Mapping[str, pd.DataFrame]) -> set[str]:

@@ -20,7 +20,8 @@ _KINDS = {
         "title", "question", "cohort", "flow", "population", "outcomes", "predictors", "leak", "use", "cautions",
     ),
     "Results": (
-        "verdicts", "answers", "sample_size", "performance", "calibration", "horizons", "decisions", "thresholds",
+        "verdicts", "answers", "sample_size", "performance", "external", "calibration", "horizons", "decisions",
+        "thresholds",
         "subgroups", "reclassification", "courses", "instability", "explanations", "robustness", "standardisation",
         "scores", "limits", "notices",
     ),

@@ -14,6 +14,7 @@ from radiomics_crlm.report.answer_page import answers
 from radiomics_crlm.report.artefacts import Artefacts
 from radiomics_crlm.report.attribution import explanation
 from radiomics_crlm.report.decision import decisions
+from radiomics_crlm.report.elsewhere import elsewhere
 from radiomics_crlm.report.horizons import horizons
 from radiomics_crlm.report.operating_points import thresholds
 from radiomics_crlm.report.performance import performance
@@ -101,6 +102,10 @@ _PERFORMANCE = (
     "Models and scores are judged on the same patients and the same folds, always out of fold. n is the number of "
     "patients that could be assessed; scores that lack an input for a patient are not filled in."
 )
+_EXTERNAL = (
+    "Models of the whole cohort, tried once in patients of other hospitals or times: the test that counts before "
+    "anybody relies on them."
+)
 _CALIBRATION = (
     "Do predicted probabilities mean what they say? Patients are grouped by their mean out-of-fold probability; "
     "observed is the Aalen-Johansen incidence in the group, which takes censoring and competing events into account. "
@@ -158,6 +163,9 @@ SECTIONS: tuple[Section, ...] = (
     Section(
         "performance", "Performance", "Performance", (("performance", _of_shown(performance)),), template=True,
         lead=_PERFORMANCE,
+    ),
+    Section(
+        "external", "Other cohorts", "Other cohorts", (("external", elsewhere),), blocks=("external",), lead=_EXTERNAL
     ),
     Section(
         "calibration", "Calibration", "Calibration", (("calibration", _calibration), ("horizons", horizons)),

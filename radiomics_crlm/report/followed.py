@@ -19,7 +19,8 @@ def followed(artefacts: Artefacts, endpoint: str, present: pd.Series) -> list[st
     names = list(dict.fromkeys(present.astype(str)))
     shown = shown_model(artefacts, endpoint)
     wanted = [] if shown is None else [shown, clinical_counterpart(artefacts, shown)]
-    scores = [name for name in names if not artefacts.is_model(name)]
+    # A score as it stands says more than what it would be at best or at worst.
+    scores = sorted((name for name in names if not artefacts.is_model(name)), key=lambda name: "bound" in name)
     found = [name for name in [*wanted, *scores[:1]] if name in names]
     return found or names[:1]
 

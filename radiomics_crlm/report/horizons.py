@@ -9,7 +9,7 @@ import pandas as pd
 from radiomics_crlm.report.artefacts import Artefacts
 from radiomics_crlm.report.blocks import Part, absent, column, estimate, figure, group, heading, row, section, table
 from radiomics_crlm.report.followed import by_horizon, followed, model_order
-from radiomics_crlm.report.wording import METRIC_DECIMALS, METRIC_TITLES, SMALL_CELL, months_text
+from radiomics_crlm.report.wording import METRIC_DECIMALS, METRIC_TITLES, SMALL_CELL, fixed, months_text
 
 _COLUMNS = (
     ("auc_horizon", "0.5 is chance, 1 perfect"),
@@ -71,7 +71,10 @@ def _curve(artefacts: Artefacts, endpoint: str, model: str, here: pd.DataFrame) 
     if len(own) < _CURVE_POINTS:
         return None
     values = {k: [round(float(v), 3) for v in own[k]] for k in ("predicted", "observed", "lower", "upper")}
-    return {"model": model, "title": artefacts.model_title(model), "n": int(own["n"].iloc[0])} | values
+    title = artefacts.model_title(model)
+    ends = [f"predicted {fixed(values['predicted'][k])}, observed {fixed(values['observed'][k])}" for k in (0, -1)]
+    described = f"{title} from {ends[0]} to {ends[1]}"
+    return {"model": model, "title": title, "n": int(own["n"].iloc[0]), "described": described} | values
 
 
 def _inner_range(artefacts: Artefacts, endpoint: str, model: str, months: int) -> tuple[float, float] | None:

@@ -109,7 +109,7 @@ def calibration_curves(data: Part, *, ident: str, title: str) -> str:
                     ax.fill_between(
                         curve["predicted"], curve["lower"], curve["upper"], color=colour, alpha=0.15, linewidth=0
                     )
-                label = drawable(curve["title"], 44)
+                label = drawable(curve["title"], 54)
                 ax.plot(curve["predicted"], curve["observed"], color=colour, linestyle=dash, label=label)
             ax.set_xlim(0, top)
             ax.set_ylim(0, top)
@@ -120,13 +120,8 @@ def calibration_curves(data: Part, *, ident: str, title: str) -> str:
             ax.yaxis.set_major_locator(MaxNLocator(4))
         axes[0].set_ylabel("Observed incidence")
         _legend(figure, axes)
-        described = "; ".join(f"{p['title']}: {_curve_ends(c)}" for p in panels for c in p["curves"])
+        described = "; ".join(f"{p['title']}: {c['described']}" for p in panels for c in p["curves"])
         return svg(figure, ident, title, f"Dotted: perfect calibration. {described}.")
-
-
-def _curve_ends(curve: Part) -> str:
-    first, last = (f"predicted {curve['predicted'][k]:.2f}, observed {curve['observed'][k]:.2f}" for k in (0, -1))
-    return f"{curve['title']} from {first} to {last}"
 
 
 def _legend(figure: Figure, axes: Sequence[Axes]) -> None:
@@ -157,7 +152,7 @@ def decision_curves(data: Part, *, ident: str, title: str) -> str:
                 colour, dash = styles[curve["model"]]
                 drawn = [np.nan if v is None else v for v in curve["net_benefit"]]
                 wide = 1.0 if curve["model"] in _REFERENCES else 1.6
-                label = drawable(curve["title"], 44)
+                label = drawable(curve["title"], 54)
                 ax.plot(curve["threshold"], drawn, color=colour, linestyle=dash, linewidth=wide, label=label)
             ax.set_xlim(0, last)
             ax.set_ylim(-0.04, max(known) * 1.06 + 0.01)
@@ -200,9 +195,7 @@ def instability(data: Part, *, ident: str, title: str) -> str:
         axes.set_xlabel("Prediction of the model on this card")
         axes.set_ylabel("Prediction of refitted models")
         axes.legend(frameon=False, loc="upper left")
-        described = "; ".join(
-            f"predicted {g['prediction']:.2f}: {g['lower']:.2f} to {g['upper']:.2f} ({g['n']} patients)" for g in groups
-        )
+        described = "; ".join(g["described"] for g in groups)
         return svg(figure, ident, title, f"Mean range of refitted models by prediction. {described}.")
 
 

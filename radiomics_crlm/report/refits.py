@@ -8,7 +8,7 @@ import pandas as pd
 from radiomics_crlm.report.artefacts import Artefacts
 from radiomics_crlm.report.blocks import Part, absent, cell, column, figure, group, row, section, share, table, value
 from radiomics_crlm.report.followed import by_horizon, model_order
-from radiomics_crlm.report.wording import SMALL_CELL, months_text, percent, small
+from radiomics_crlm.report.wording import SMALL_CELL, fixed, months_text, percent, small
 
 _WIDE = 0.2
 _GROUP = 20
@@ -83,7 +83,9 @@ def _figure(artefacts: Artefacts, title: str, model: str, months: float, own: pd
     for part in parts:
         here = ordered.iloc[part]
         means = {k: round(float(here[k].mean()), 4) for k in ("prediction", "mean", "lower", "upper")}
-        groups.append({"n": len(here)} | means)
+        range_text = f"{fixed(means['lower'])} to {fixed(means['upper'])}"
+        described = f"predicted {fixed(means['prediction'])}: {range_text} ({len(here)} patients)"
+        groups.append({"n": len(here), "described": described} | means)
     return figure(
         "instability",
         f"Prediction instability of {artefacts.model_title(model)}: {title}",

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from radiomics_crlm.features.profiles import load_profiles, profile_for
+from radiomics_crlm.modelling.scans import blocks_of, by_block
 from radiomics_crlm.report.artefacts import Artefacts
 from radiomics_crlm.report.blocks import Part, absent, column, group, names, paragraph, row, section, table, value
+from radiomics_crlm.report.participants import clinical_spec
 
 # Aggregates that are counted on masks, not computed from features of the engine.
 _COUNTED = frozenset({"burden"})
@@ -15,7 +17,7 @@ _COUNTED = frozenset({"burden"})
 
 def standardisation(artefacts: Artefacts, _: Part) -> Part:
     """Per profile: how many of the features used are standardised as computed; the others by name, with the reason."""
-    sets = {name: body.selections for name, body in artefacts.experiment.feature_sets.items() if body.selections}
+    sets = {name: body for name, body in artefacts.experiment.feature_sets.items() if body.selections}
     if not sets:
         return section([absent("Statement on standardisation", "no model of this experiment uses radiomics")])
     if not artefacts.standardisation:
@@ -23,10 +25,11 @@ def standardisation(artefacts: Artefacts, _: Part) -> Part:
         return section([absent("Statement on standardisation", reason)])
     blocks: list[Part] = []
     used: dict[str, set[str]] = {}
-    for name, selections in sets.items():
-        for wanted in selections:
-            profile = _profile(artefacts, f"{wanted.modality}/{wanted.sequence}")
-            used.setdefault(profile, set()).update(_offered(artefacts, name))
+    for name, feature_set in sets.items():
+        for block, columns in by_block(_offered(artefacts, name), blocks_of(feature_set)).items():
+            profile = _profile(artefacts, f"{block.scans.modality}/{block.scans.sequence}")
+            of_engine = [c for c in columns if c.removeprefix(block.prefix).partition("__")[0] not in _COUNTED]
+            used.setdefault(profile, set()).update(c.rpartition("__")[2] for c in of_engine)
     for profile, offered in used.items():
         body = artefacts.standardisation.get(profile)
         if body is None:
@@ -46,16 +49,16 @@ def _profile(artefacts: Artefacts, kind: str) -> str:
     return found.name if found is not None else stated[0] if len(stated) == 1 else kind
 
 
-def _offered(artefacts: Artefacts, feature_set: str) -> set[str]:
-    """Features of images that models of a set were offered, without the prefix of their aggregate."""
-    columns = {
+def _offered(artefacts: Artefacts, feature_set: str) -> list[str]:
+    """Radiomic columns that models of a set were offered."""
+    columns = [
         str(c)
         for models in artefacts.part("models").values()
         for model, record in models.items()
         if model.partition("/")[0] == feature_set
         for c in record.get("columns", [])
-    }
-    return {c.rpartition("__")[2] for c in columns if "__" in c and not _COUNTED & set(c.split("__"))}
+    ]
+    return [c for c in dict.fromkeys(columns) if "__" in c and clinical_spec(c) is None]
 
 
 def _profile_blocks(profile: str, body: Mapping[str, Any], offered: set[str]) -> list[Part]:

@@ -104,7 +104,7 @@ def technical(artefacts: Artefacts, _: Part) -> Part:
     return {
         "engine": run.get("engine") or "not recorded",
         "seed": run.get("seed", design.seed),
-        "design": design.model_dump(mode="json"),
+        "design": design.model_dump(mode="json") | {"external": sorted(design.external)},
         "versions": dict(artefacts.part("versions")),
         "hashes": {_basename(k): v for k, v in artefacts.part("hashes").items()},
         "delivered": delivered,
