@@ -220,6 +220,8 @@ def report(screen: Screen, result: StudyResult) -> None:
 
     screen.stop()
     _show_metrics(screen, read_table(result.out / "tables" / "metrics.parquet", "metrics"))
+    if not result.leak_admitted:
+        _show_answers(screen, result.out / "tables" / "answers.parquet")
     account = result.flow["cohort"]
     screen.line(f"patients:      {account['in']} in, {account['out']} in the study")
     screen.line(f"left out:      {result.left_out} patients or scans, {result.failed_lesions} lesions without features")
@@ -246,6 +248,17 @@ def show_crosscheck(screen: Screen, tables: Path) -> None:
     compared = int(checked["verdict"].isin(("agree", "disagree")).sum())
     patients = differ["patient_id"].nunique()
     screen.line(f"chart = masks: {compared} values compared, {len(differ)} disagree in {patients} patients")
+
+
+def _show_answers(screen: Screen, path: Path) -> None:
+    """Say of each endpoint what radiomics adds, if the experiment asked."""
+    from radiomics_crlm.provenance.tables import read_table
+    from radiomics_crlm.report.verdicts import answer_sentence
+
+    if path.is_file():
+        for endpoint, table in read_table(path, "answers").groupby("endpoint", sort=False):
+            rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+            screen.line(f"answer:        {endpoint}: {answer_sentence(rows)}")
 
 
 def _show_metrics(screen: Screen, metrics: pd.DataFrame) -> None:

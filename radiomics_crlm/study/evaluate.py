@@ -16,6 +16,7 @@ from radiomics_crlm.evaluation.subgroups import subgroup_levels
 from radiomics_crlm.evaluation.summary import evaluate_endpoint
 from radiomics_crlm.provenance.files import read_json
 from radiomics_crlm.provenance.tables import read_table, write_table
+from radiomics_crlm.study.answer import answers_of
 from radiomics_crlm.study.prepare import Progress
 from radiomics_crlm.study.rule_models import assessments, rule_predictions
 
@@ -88,6 +89,8 @@ def evaluate_tables(
     rules, clinical = (read_table(tables / f"{name}.parquet", name) for name in ("rules", "clinical"))
     scores = rule_scores(rules, clinical, experiment)
     levels = subgroups_of(clinical, experiment, external=external)
+    permuted = tables / "permuted_outcomes.parquet"
+    shuffled = read_table(permuted, "permuted_outcomes") if permuted.is_file() else None
     parts: list[dict[str, pd.DataFrame]] = []
     as_models = []
     for number, name in enumerate(experiment.endpoints):
@@ -96,23 +99,24 @@ def evaluate_tables(
         outcome = outcomes[outcomes["endpoint"] == name]
         judged = rule_predictions(rules, clinical, outcome, folds, experiment, endpoint, name)
         as_models += [judged] if len(judged) else []
-        parts.append(
-            evaluate_endpoint(
-                predictions,
-                outcomes,
-                folds,
-                endpoint=name,
-                horizon=endpoint.horizon_months,
-                kind=endpoint.kind,
-                seed=experiment.design.seed,
-                draws=experiment.design.bootstrap_draws,
-                rules=_oriented(scores, endpoint, outcomes, name),
-                rule_models=judged if len(judged) else None,
-                levels=levels,
-                categories=experiment.risk_categories,
-                random_folds=experiment.design.kind == "repeated_cv" and not external,
-            )
+        found = evaluate_endpoint(
+            predictions,
+            outcomes,
+            folds,
+            endpoint=name,
+            horizon=endpoint.horizon_months,
+            kind=endpoint.kind,
+            seed=experiment.design.seed,
+            draws=experiment.design.bootstrap_draws,
+            rules=_oriented(scores, endpoint, outcomes, name),
+            rule_models=judged if len(judged) else None,
+            levels=levels,
+            categories=experiment.risk_categories,
+            random_folds=experiment.design.kind == "repeated_cv" and not external,
         )
+        if experiment.answer is not None:
+            found["answers"] = answers_of(experiment, endpoint, name, found["metrics"], found["comparisons"], shuffled)
+        parts.append(found)
     if as_models:
         write_table(pd.concat(as_models, ignore_index=True), tables / "rule_predictions.parquet", "rule_predictions")
     progress("evaluate", len(experiment.endpoints), len(experiment.endpoints))

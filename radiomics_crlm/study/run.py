@@ -22,6 +22,8 @@ from radiomics_crlm.provenance.tables import read_table, table_digest, write_tab
 from radiomics_crlm.provenance.versions import lock_fingerprint, versions
 from radiomics_crlm.report.card import write_card
 from radiomics_crlm.schema import Refusal, load_schema
+from radiomics_crlm.study.acceptance import accept_study
+from radiomics_crlm.study.answer import permute_outcomes, plan_controls
 from radiomics_crlm.study.crosscheck import cross_check_cohort
 from radiomics_crlm.study.deliver import deliver
 from radiomics_crlm.study.evaluate import count_outcomes, evaluate_study, rule_scores, subgroups_of
@@ -178,19 +180,26 @@ def train_study(
     """All stages up to the bundles; writes the tables and ``run.json``, from which everything later is made."""
     prepared = prepare(experiment, data=data, out=out, jobs=jobs, progress=progress, dask=dask, cache=run.cache)
     subgroups_of(prepared.cohort.clinical, experiment)  # refused before the first fit
-    plans = plan_models(experiment, prepared, allow_leak=allow_leak)
+    named = plan_models(experiment, prepared, allow_leak=allow_leak)
+    plans = (*named, *plan_controls(experiment, prepared, named, allow_leak=allow_leak))
     others = prepare_external(experiment, prepared, data=data, jobs=jobs, progress=progress, dask=dask, cache=run.cache)
     check_designs(experiment, prepared, plans)
     check_deliverable(experiment, prepared, plans)
     run.claim(_hashes(experiment, prepared) | {f"external cohort {o.name}": o.digest() for o in others})
-    sizes = sample_sizes(experiment, prepared, plans)
+    sizes = sample_sizes(experiment, prepared, named)
     panel = write_table(sizes, out / "tables" / "sample_size.parquet", "sample_size")
     trained = train_models(
         experiment, prepared, plans, jobs=jobs, progress=progress, dask=dask, checkpoints=run.checkpoints
     )
+    permuted = permute_outcomes(
+        experiment, prepared, named, trained.predictions, jobs=jobs, progress=progress, dask=dask,
+        checkpoints=run.checkpoints,
+    )  # fmt: skip
     delivered = deliver(experiment, prepared, trained.delivered, out)
     _write_tables(prepared, trained, out / "tables")
     write_stability(experiment, data, out / "tables")
+    if len(permuted):
+        write_table(permuted, out / "tables" / "permuted_outcomes.parquet", "permuted_outcomes")
     predict_external(experiment, prepared, plans, trained.delivered, others, out / "tables", progress=progress)
     record = {
         "experiment": experiment.model_dump(mode="json"),
@@ -219,6 +228,7 @@ def train_study(
 
 def finish_study(out: Path, *, mlflow_uri: str | None, progress: Progress) -> StudyResult:
     """Card and tracking of an evaluated study."""
+    accept_study(out)
     card = write_card(out)
     uri = track_study(out, mlflow_uri=mlflow_uri, progress=progress)
     run = read_json(out / "run.json", what="the record of the run")

@@ -21,7 +21,9 @@ SMALL: dict[str, Any] = {
 
 
 def write_experiment(path: Path, **changes: object) -> Path:
-    """The demo experiment with changes."""
+    """The demo experiment with changes; with other feature sets it has no answer of its own."""
     content = yaml.safe_load(resource("experiments/demo.yaml").read_text(encoding="utf-8"))
+    if "feature_sets" in changes:
+        del content["answer"]
     path.write_text(yaml.safe_dump({**content, **changes}), encoding="utf-8")
     return path

@@ -39,7 +39,9 @@ def test_all_models_share_the_folds(small_study):
     folds = table(small_study, "folds").set_index(["patient_id", "repeat"])["fold"]
     predictions = table(small_study, "predictions")
     assert set(predictions["model"]) == {
-        f"{s}/{learner}" for s in ("clinical", "radiomics", "combined") for learner in SMALL["learners"]
+        *(f"{s}/{learner}" for s in ("clinical", "radiomics", "combined") for learner in SMALL["learners"]),
+        "volume_only/ridge",
+        "negative_control/ridge",
     }
     expected = folds.loc[pd.MultiIndex.from_frame(predictions[["patient_id", "repeat"]])].to_numpy()
     np.testing.assert_array_equal(predictions["fold"], expected)
@@ -160,12 +162,22 @@ def check_store(store: sqlite3.Connection, small_study: Path) -> None:
     names = {row[0] for row in store.execute("select name from runs")}
     assert "small" in names
     assert "recurrence_24m: combined/ridge" in names
-    assert len(names) == 1 + 2 * 3 * 2
+    models = 2 * (3 * 2 + 2)  # of each endpoint those of the experiment, and two controls
+    assert len(names) == 1 + models + models * 3  # the study, its models, and an outer fold of each
     metrics = dict(store.execute("select key, count(*) from metrics group by key"))
-    assert metrics["auc"] == 6
-    assert metrics["c_index"] == 6
-    digests = {row[0] for row in store.execute("select digest from datasets")}
-    assert len(digests) == 1
+    assert metrics["auc"] == 8 + 8 * 3
+    assert metrics["c_index"] == 8 + 8 * 3
+    parents = store.execute(
+        "select r.name, p.name from runs r join tags t on t.run_uuid = r.run_uuid and t.key = 'mlflow.parentRunId' "
+        "join runs p on p.run_uuid = t.value"
+    ).fetchall()
+    above = dict(parents)
+    assert above["recurrence_24m: combined/ridge"] == "small"
+    assert above["recurrence_24m: combined/ridge, fold 2"] == "recurrence_24m: combined/ridge"
+    datasets = dict(store.execute("select name, digest from datasets"))
+    assert sorted(name.rpartition(": ")[2] for name in datasets) == ["clinical", "features_patient", "folds"]
+    hashes = json.loads((small_study / "run.json").read_text(encoding="utf-8"))["hashes"]
+    assert all(hashes[name.rpartition(": ")[2]].startswith(digest) for name, digest in datasets.items())
     versions = store.execute("select name, version, source from model_versions").fetchall()
     assert sorted(v[0] for v in versions) == ["small_recurrence", "small_recurrence_24m"]
     tags = dict(store.execute("select name, value from model_version_tags where key = 'bundle_sha256'"))
