@@ -30,7 +30,7 @@ class Screen:
             self._out.width = _PLAIN_WIDTH
         self._err = Console(stderr=True, highlight=False, soft_wrap=True)
         self._bars: dict[str, TaskID] = {}
-        self._started: dict[str, float] = {}
+        self._started: dict[str, tuple[float, int]] = {}
         self._said: dict[str, float] = {}
         self._progress: Progress | None = None
 
@@ -86,10 +86,11 @@ class Screen:
 
     def _plain(self, stage: str, done: int, total: int) -> None:
         now = time.monotonic()
-        started = self._started.setdefault(stage, now)
+        # What was done before (in a run that goes on) took no time now.
+        started, before = self._started.setdefault(stage, (now, done))
         if done < total and now - self._said.get(stage, started) < _PLAIN_INTERVAL_S:
             return
         self._said[stage] = now
         elapsed = now - started
-        left = f", about {elapsed / done * (total - done):.0f} s left" if 0 < done < total else ""
+        left = f", about {elapsed / (done - before) * (total - done):.0f} s left" if before < done < total else ""
         self._err.print(f"{stage}: {done} of {total} ({elapsed:.0f} s{left})", markup=False)

@@ -6,6 +6,7 @@ run is finished the folder goes.
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -138,6 +139,8 @@ def unfinished_run(out: Path, mine: Mapping[str, str]) -> Iterator[Unfinished]:
         raise InputError(
             "another process works on the run in the out folder", remedy="wait for it, or name another folder"
         ) from None
+    except NotImplementedError:  # some file systems of clusters know no locks
+        logging.getLogger(__name__).warning("the out folder cannot be locked; let no two processes work in it")
     try:
         run = Unfinished(out, resumed=_enter(out, mine))
         try:

@@ -75,6 +75,14 @@ def same(out: Path, whole: Path) -> None:
     assert [name for name, content in mine.items() if content != theirs[name]] == []
 
 
+def same_training(out: Path, whole: Path) -> None:
+    """As far as `crlm train` goes."""
+    mine, theirs = files(out), files(whole)
+    assert {"run.json", "tables/predictions.parquet", "tables/attributions.parquet", "tables/tuning.csv"} <= mine.keys()
+    assert [name for name, content in mine.items() if content != theirs[name]] == []
+    assert not (out / FOLDER).exists()
+
+
 def kept(out: Path) -> list[Path]:
     """Checkpoints of an unfinished run."""
     return sorted((out / FOLDER / "folds").glob("*/*.json"))
@@ -136,27 +144,17 @@ def test_stopped_at_every_stage_and_resumed(study: Path, whole: Path, tmp_path: 
     same(out, whole)
 
 
-def test_stopped_in_many_processes(study: Path, whole: Path, tmp_path: Path, fitted: list[str]) -> None:
-    out = tmp_path / "out"
-    stopped(study, out, "train", 8, jobs=2)
-    before = len(kept(out))
-    assert before >= 8
-    assert run(arguments(study, out, "--jobs", "1")) == 0
-    assert len(fitted) <= FOLDS - before + EXPLAINED
-    same(out, whole)
-
-
 def test_damaged_checkpoints_are_done_again(study: Path, whole: Path, tmp_path: Path, fitted: list[str]) -> None:
     out = tmp_path / "out"
-    stopped(study, out, "evaluate", 0)
+    stopped(study, out, "evaluate", 0, jobs=2)
     assert len(kept(out)) == FOLDS + 2
     for number, path in enumerate(kept(out)):
         data = path.read_bytes()
         path.write_bytes([data, data[: len(data) // 2], data.replace(b"0.", b"1.", 3), b""][number % 4])
     fitted.clear()
-    assert run(arguments(study, out, "--jobs", "1")) == 0
+    assert run(["train", *arguments(study, out, "--jobs", "1")[1:]]) == 0
     assert 20 < len(fitted) < FOLDS
-    same(out, whole)
+    same_training(out, whole)
 
 
 def start(study: Path, out: Path, *more: str) -> subprocess.Popen[bytes]:
@@ -258,29 +256,6 @@ def test_other_runs_in_the_folder_are_refused(
     assert {name: left[name] for name in before} == before
 
 
-def test_a_comment_in_the_experiment_changes_nothing(study: Path, whole: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    stopped(study, out, "train", FOLDS)
-    again = tmp_path / "again.yaml"
-    again.write_text("# the same\n" + (study / "experiment.yaml").read_text())
-    given = arguments(study, out, "--jobs", "1")
-    given[1] = str(again)
-    assert run(given) == 0
-    same(out, whole)
-
-
-def test_training_goes_on_too(study: Path, whole: Path, tmp_path: Path, fitted: list[str]) -> None:
-    out = tmp_path / "out"
-    stopped(study, out, "evaluate", 0)
-    fitted.clear()
-    assert run(["train", *arguments(study, out)[1:]]) == 0
-    assert fitted == []
-    assert not (out / FOLDER).exists()
-    assert run(["evaluate", str(out)]) == 0
-    theirs = files(whole)
-    assert {name: content for name, content in files(out).items() if theirs[name] != content} == {}
-
-
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     distributed = pytest.importorskip("distributed")
@@ -303,10 +278,10 @@ def test_a_cluster_with_a_killed_worker_changes_no_byte(study: Path, whole: Path
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
-    assert run(arguments(study, tmp_path / "out", "--dask", cluster.scheduler_address)) == 0
+    assert run(["train", *arguments(study, tmp_path / "out", "--dask", cluster.scheduler_address)[1:]]) == 0
     killer.join(timeout=1)
     assert not killer.is_alive()
-    same(tmp_path / "out", whole)
+    same_training(tmp_path / "out", whole)
 
 
 def test_a_wrong_address_is_told_before_anything_is_read(

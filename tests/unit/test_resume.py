@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -110,9 +111,12 @@ def test_the_unfinished_run_of_another_experiment_is_refused(
     assert work(tmp_path, MINE | change).resumed
 
 
-def test_every_part_of_an_identity_has_its_words() -> None:
+def test_an_identity_is_of_the_content_and_every_part_has_its_words(tmp_path: Path) -> None:
     experiment = load_config(ExperimentConfig, Path(str(resource("experiments/demo.yaml"))))
     mine = identity(experiment, allow_leak=False)
+    text = resource("experiments/demo.yaml").read_text(encoding="utf-8")
+    (tmp_path / "same.yaml").write_text("# a remark\n" + text, encoding="utf-8")
+    assert identity(load_config(ExperimentConfig, tmp_path / "same.yaml"), allow_leak=False) == mine
     assert set(mine) == {"name", *resume._WORDS} == set(MINE)
     assert mine == identity(experiment, allow_leak=False)
     other = experiment.model_copy(update={"learners": ("ridge",)})
@@ -220,6 +224,16 @@ def test_the_lock_is_free_after_a_refusal(tmp_path: Path) -> None:
     with pytest.raises(InputError):
         work(tmp_path, MINE | {"leak": "True"})
     FileLock(tmp_path / FOLDER / "lock").acquire(timeout=0).lock.release()
+
+
+def test_a_file_system_without_locks_is_told_of(tmp_path: Path, monkeypatch: Any, caplog: Any) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(FileLock, "acquire", unknown)
+    interrupted(tmp_path)
+    assert work(tmp_path).resumed
+    assert "the out folder cannot be locked" in caplog.text
 
 
 def test_only_the_local_tracking_store_is_cleared(tmp_path: Path) -> None:
