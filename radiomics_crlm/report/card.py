@@ -53,7 +53,8 @@ def build_card(out: Path) -> Part:
         for key, build in part.parts:
             card[key] = build(artefacts, card)
         listed_part = {"id": part.ident, "title": part.title, "short": part.short, "lead": part.lead}
-        card["sections"].append(listed_part | {"blocks": list(part.blocks), "template": part.template})
+        keys = {"parts": [key for key, _ in part.parts], "blocks": list(part.blocks)}
+        card["sections"].append(listed_part | keys | {"template": part.template})
     card["notices"] = _notices(artefacts, card)
     text: Part = cleaned(card)
     return text

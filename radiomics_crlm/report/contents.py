@@ -12,6 +12,7 @@ from typing import Any
 from radiomics_crlm.report import curves, participants, statements
 from radiomics_crlm.report.answer_page import answers
 from radiomics_crlm.report.artefacts import Artefacts
+from radiomics_crlm.report.attributes import attributes
 from radiomics_crlm.report.attribution import explanation
 from radiomics_crlm.report.decision import decisions
 from radiomics_crlm.report.elsewhere import elsewhere
@@ -209,5 +210,9 @@ SECTIONS: tuple[Section, ...] = (
     Section("scores", "Clinical scores in this cohort", "Scores", (("scores", _of_run(scores)),), template=True),
     Section("limits", "Limits", "Limits", (("limits", statements.limits),), template=True),
     Section("technical", "Provenance", "Provenance", (("technical", statements.technical),), template=True),
+    Section(
+        "attributes", "Source attributes (HTI-1, CHAI)", "HTI-1, CHAI", (("attributes", attributes),),
+        blocks=("attributes",),
+    ),
     Section("signoff", "Sign-off", "Sign-off", (("signoff", signoff),), template=True, lead=_SIGNOFF),
 )  # fmt: skip

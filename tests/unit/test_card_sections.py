@@ -355,7 +355,7 @@ def test_every_section_has_content_and_a_place_in_the_contents(card: Card, page:
         assert f'href="#{name}"' in page
         content = re.sub(r"^.*?</h2>|<p class=\"lead\">.*?</p>", "", body, flags=re.DOTALL)
         assert re.search(r"<(table|figure|p|ul|dl|div|section)\b", content), name
-        assert ("not available" in content) == (name == "external"), name
+        assert ("not available:</strong>" in content) == (name == "external"), name
 
 
 _SECTION_OF = {
@@ -459,3 +459,29 @@ def test_other_cohort_is_shown_with_its_own_metrics(copy: Path) -> None:
 def test_other_cohort_without_metrics_is_told(copy: Path) -> None:
     absent = [b for b in _with_other_cohort(copy)["external"]["blocks"] if b["kind"] == "absent"]
     assert [b["absent"] for b in absent] == ["the run wrote no metrics for this cohort"]
+
+
+# --- what others ask of a card -------------------------------------------------------------------------------------
+
+
+def test_every_source_attribute_names_a_section_or_a_person(card: Card) -> None:
+    cells = _cells(_blocks(card, "attributes", "table")[0])
+    assert len(cells) == 31
+    shorts = {s["short"] for s in card["sections"]}
+    for row in cells.values():
+        where = row["Section of this card"]["text"]
+        assert where == "needs a person" or {w.removeprefix("not available: ") for w in where.split("; ")} <= shorts
+        assert "yes" not in where.lower().split()
+    texts = {title: row["Section of this card"]["text"] for (_, title), row in cells.items()}
+    assert texts["Fairness in test data of the same source"] == "Subgroups"
+    assert texts["Validity in external data"] == "not available: Other cohorts"
+    assert texts["Name and contact of the developer"] == "needs a person"
+    count = sum(not w.startswith(("not available", "needs")) for w in texts.values())
+    assert f"speak of {count} of 31 source attributes" in _blocks(card, "attributes", "text")[0]["text"]
+
+
+def test_attribute_of_an_absent_table_is_not_available(copy: Path) -> None:
+    (copy / "tables" / "subgroups.parquet").unlink()
+    cells = _cells(_blocks(build_card(copy), "attributes", "table")[0])
+    fairness = next(row for (_, title), row in cells.items() if title.startswith("Fairness in test data"))
+    assert fairness["Section of this card"]["text"] == "not available: Subgroups"
