@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -185,6 +187,27 @@ def test_more_repeats_take_over_the_earlier_ones(store: Checkpoints, fitted: lis
     fitted.clear()
     cross_validate(designs()[:1], checkpoints=store)
     assert fitted == [f"dfs, all/ridge, repeat 1, fold {fold}" for fold in range(3)]
+
+
+def local_workers() -> list[int]:
+    """Processes of this machine that do outer folds for this one."""
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
+    if not children.is_file():
+        pytest.skip("the system does not tell the children of a process")
+    found = [int(pid) for pid in children.read_text().split()]
+    return [pid for pid in found if b"popen_loky" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def test_a_killed_worker_costs_time_alone(plain: list[CvResult]) -> None:
+    killed: list[int] = []
+
+    def kill(done: int, _: int) -> None:
+        if done == 3:
+            killed.append(local_workers()[0])
+            os.kill(killed[0], signal.SIGKILL)
+
+    same(cross_validate(designs(), jobs=2, on_progress=kill), plain)
+    assert len(killed) == 1
 
 
 def test_a_fold_that_kills_its_workers_is_named_after_the_others_are_done(
