@@ -269,7 +269,7 @@ def test_incidence_of_fine_gray_equals_comprisk(compare: Compare) -> None:
 def test_pseudo_values_equal_lifelines(compare: Compare) -> None:
     """Without ties, because lifelines moves tied times apart at random."""
     for seed in compare:
-        y = _data(seed)[1][:30]
+        y = _data(seed)[1][:12]
         if not (y["event"] == 1).sum() > 1:
             continue
         at = [5.0, 15.0]
