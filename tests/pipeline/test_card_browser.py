@@ -263,9 +263,10 @@ def test_text_has_enough_contrast(browser: Any, cards: dict[str, Path], name: st
 
 
 def test_print_leaves_nothing_to_scroll(browser: Any, cards: dict[str, Path]) -> None:
-    page = browser.new_page(viewport={"width": 760, "height": 1000})
-    page.goto(cards["plain"].as_uri())
+    page = browser.new_page(viewport={"width": 690, "height": 1000})  # an A4 sheet within its margins
+    page.goto(cards["full"].as_uri())
     page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 690
     assert not page.locator("nav.toc").is_visible()
     overflow = "[...document.querySelectorAll('.scroll, .plate')].map(e => getComputedStyle(e).overflowX)"
     assert set(page.evaluate(overflow)) == {"visible"}
