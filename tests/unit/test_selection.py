@@ -1,4 +1,4 @@
-"""mRMR and stability selection: oracles written plainly, properties, scikit-learn's conventions."""
+"""mRMR and stability selection: properties and scikit-learn's conventions; the definitions are in tests/oracle."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import spearmanr
 from simulated_tables import draw_outcome, noise_table, number_columns
 from sklearn.base import clone
 from sklearn.feature_selection import f_regression
-from sklearn.linear_model import Lasso
 from sklearn.pipeline import Pipeline
 from sklearn.utils.estimator_checks import check_estimator
 
 from radiomics_crlm.errors import ConfigError, InputError
-from radiomics_crlm.evaluation.discrimination import auc, harrell_c
 from radiomics_crlm.evaluation.outcome import horizon_labels, make_outcome
 from radiomics_crlm.modelling.frozen import freeze
 from radiomics_crlm.modelling.recipe import Recipe, preprocessing
@@ -28,37 +25,6 @@ KINDS = [("time_to_event", None), ("binary", 24.0)]
 def planted(n: int, p: int, seed: int, effects: dict[int, float]) -> tuple[np.ndarray, np.ndarray]:
     X = noise_table(n, p, seed).to_numpy().copy()
     return X, draw_outcome(sum((effect * X[:, i] for i, effect in effects.items()), np.zeros(n)), seed)
-
-
-def plain_mrmr(X: np.ndarray, relevance: np.ndarray, k: int, keep: int) -> list[int]:
-    """The definition, one input at a time."""
-    rho = np.abs(spearmanr(X).statistic)
-    chosen = list(range(keep))
-    while len(chosen) < keep + min(k, X.shape[1] - keep):
-        scores = {
-            i: relevance[i] - (np.mean([rho[i, j] for j in chosen]) if chosen else 0)
-            for i in range(X.shape[1])
-            if i not in chosen
-        }
-        chosen.append(max(scores, key=lambda i: scores[i]))
-    return sorted(chosen)
-
-
-@pytest.mark.parametrize("seed", range(20))
-@pytest.mark.parametrize(("kind", "horizon"), KINDS)
-def test_mrmr_is_its_definition(seed, kind, horizon):
-    generator = np.random.default_rng(seed)
-    X = generator.normal(size=(60, 10)) @ generator.normal(size=(10, 10))
-    y = draw_outcome(X[:, 3] / X[:, 3].std(), seed)
-    if horizon is None:
-        own = [harrell_c(y, column) for column in X.T]
-    else:
-        label, weight = horizon_labels(y, horizon)
-        own = [auc(label, column, weight) for column in X.T]
-    relevance = 2 * np.abs(np.array(own) - 0.5)
-    for keep in (0, 2):
-        found = MRMRSelector(4, kind, horizon, keep).fit(X, y).selected_
-        assert found.tolist() == plain_mrmr(X, relevance, 4, keep)
 
 
 def test_relevance_by_the_f_statistic():
@@ -84,24 +50,6 @@ def test_null_residuals_sum_to_nothing():
             assert weight @ residual == pytest.approx(0, abs=1e-9)
     y = make_outcome([1, 0, 1], [1, 2, 3])
     np.testing.assert_allclose(null_residuals(y, "time_to_event", None)[0], [2 / 3, -1 / 3, 1 - 4 / 3])
-
-
-@pytest.mark.parametrize(("kind", "horizon"), KINDS)
-def test_first_on_the_path_are_those_of_the_lasso(kind, horizon):
-    """With the penalty lowered until as many inputs are in, coordinate descent finds the same ones."""
-    for seed in range(10):
-        X, y = planted(60, 8, seed, {1: 1.0})
-        residual, weight = null_residuals(y, kind, horizon)
-        root = np.sqrt(weight)
-        inputs = root[:, None] * (X - weight @ X / weight.sum())
-        inputs /= np.sqrt((inputs**2).sum(axis=0))
-        target = root * residual
-        found = StabilitySelector(2, kind, horizon)._first(X, y)
-        for penalty in np.abs(inputs.T @ target).max() * np.geomspace(1, 0.01, 400):
-            coefficients = Lasso(alpha=penalty / 60, fit_intercept=False, tol=1e-10).fit(inputs, target).coef_
-            if (coefficients != 0).sum() >= 2:
-                break
-        assert sorted(found) == np.flatnonzero(coefficients).tolist()
 
 
 @pytest.mark.parametrize(("kind", "horizon"), KINDS)
