@@ -342,7 +342,7 @@ _ARM_HOLDS = {"clinical": (True, False), "radiomics": (False, True), "combined":
 class AnswerConfig(Strict):
     """Which models answer whether radiomics adds anything, and beside which controls.
 
-    ``clinical``, ``radiomics`` and ``combined`` name feature sets; their models are those of one ``learner`` (the first),
+    ``clinical``, ``radiomics`` and ``combined`` name feature sets; their models are of one ``learner`` (the first),
     declared here and never picked by result. ``rule`` is the comparator or delivered score that stands for the rules
     (the first). ``controls`` are a model of the volume alone and the combined model with its radiomics exchanged
     between patients; ``permutations`` says how often the model is refitted on permuted outcomes.
