@@ -262,14 +262,14 @@ def test_incidence_of_fine_gray_equals_comprisk(compare: Compare) -> None:
 
 @oracle(
     "Pseudo-values of the incidence",
-    against="lifelines, fitted without each patient",
+    against="lifelines, fitted without a patient",
     covers=("pseudo.pseudo_values",),
-    fast=4,
+    fast=40,
 )
 def test_pseudo_values_equal_lifelines(compare: Compare) -> None:
     """Without ties, because lifelines moves tied times apart at random."""
     for seed in compare:
-        y = _data(seed)[1][:12]
+        y = _data(seed)[1][:30]
         if not (y["event"] == 1).sum() > 1:
             continue
         at = [5.0, 15.0]
@@ -278,9 +278,9 @@ def test_pseudo_values_equal_lifelines(compare: Compare) -> None:
             curve = AalenJohansenFitter(calculate_variance=False).fit(z["months"], z["event"], event_of_interest=1)
             return np.array([curve.cumulative_density_.loc[:month].iloc[-1, 0] for month in at])
 
-        full = incidence(y)
-        without = np.array([incidence(np.delete(y, i)) for i in range(y.size)])
-        compare(seed, pseudo_values(y, at), y.size * full - (y.size - 1) * without)
+        some = np.random.default_rng(seed).choice(y.size, 3, replace=False)  # each costs the oracle a fit
+        without = np.array([incidence(np.delete(y, i)) for i in some])
+        compare(seed, pseudo_values(y, at)[some], y.size * incidence(y) - (y.size - 1) * without)
 
 
 @oracle(
