@@ -132,10 +132,12 @@ def train(
 
 def evaluate(run: RunFolder) -> None:
     """Compute metrics, intervals and paired differences of a trained study again."""
+    from radiomics_crlm.study.acceptance import accept_study
     from radiomics_crlm.study.evaluate import evaluate_study
 
     screen = Screen()
     metrics, _ = evaluate_study(run, progress=screen.progress)
+    accept_study(run)
     screen.stop()
     _show_metrics(screen, metrics)
 
