@@ -257,7 +257,7 @@ def predictors(artefacts: Artefacts) -> Part:
 
 
 def _lacking(artefacts: Artefacts, titles: Mapping[str, str]) -> list[Part]:
-    """Scans that patients of a model may lack, and how many do; learners of a feature set see the same patients."""
+    """Scans that patients of a model lack, and how many do; learners of a feature set see the same patients."""
     rows: dict[tuple[str, str, str], Part] = {}
     for endpoint, models in artefacts.part("models").items():
         for model, record in models.items():
@@ -266,7 +266,7 @@ def _lacking(artefacts: Artefacts, titles: Mapping[str, str]) -> list[Part]:
                 title = artefacts.endpoints[endpoint].title
                 row = {"scans": scans, "n": n, "of": record["n"], "endpoint": title, "set": titles.get(name, name)}
                 rows[endpoint, name, scans] = row
-    return list(rows.values())
+    return [row for row in rows.values() if row["n"]]
 
 
 def _clinical_row(column: str, known_at: str | None) -> Part:
