@@ -15,6 +15,7 @@ from radiomics_crlm.config import (
     EndpointConfig,
     ExperimentConfig,
     FeatureSetConfig,
+    RadiomicsSelection,
     SelectionConfig,
 )
 from radiomics_crlm.errors import ConfigError
@@ -64,28 +65,31 @@ def learner_of(experiment: ExperimentConfig, asked: AnswerConfig) -> str:
 def _volume_plans(
     experiment: ExperimentConfig, asked: AnswerConfig, prepared: Prepared, allow_leak: bool
 ) -> tuple[Plan, ...]:
-    """A model of the columns of volume alone, from the scans of the arm with radiomics; none without such columns."""
+    """A model of the columns of volume alone, from the scans of the arm with radiomics; none without such columns.
+
+    Where that arm has several kinds of scans and not all have the columns, those of the first that has.
+    """
     name = asked.combined or asked.radiomics
-    if name is None:
-        return ()
-    selections = [
+    selections = [] if name is None else [
         selection.model_copy(update={"columns": asked.volume, "robustness": None})
         for selection in experiment.feature_sets[name].selections
-    ]
-    radiomics = selections[0] if len(selections) == 1 else tuple(selections)
-    alone = experiment.model_copy(
-        update={
-            "feature_sets": {VOLUME: FeatureSetConfig(title="volume", radiomics=radiomics)},
-            "learners": (learner_of(experiment, asked),),
-            # A volume is what it is: nothing to choose from, and the same in all centres.
-            "selection": SelectionConfig(method="none"),
-            "harmonisation": None,
-        }
-    )
-    try:
-        return plan_models(alone, prepared, allow_leak=allow_leak)
-    except ConfigError:  # no column matches the patterns; the experiment's own models have been planned before
-        return ()
+    ]  # fmt: skip
+    choices: list[RadiomicsSelection | tuple[RadiomicsSelection, ...]] = list(selections)
+    for radiomics in [tuple(selections), *choices] if len(selections) > 1 else choices:
+        alone = experiment.model_copy(
+            update={
+                "feature_sets": {VOLUME: FeatureSetConfig(title="volume", radiomics=radiomics)},
+                "learners": (learner_of(experiment, asked),),
+                # A volume is what it is: nothing to choose from, and the same in all centres.
+                "selection": SelectionConfig(method="none"),
+                "harmonisation": None,
+            }
+        )
+        try:
+            return plan_models(alone, prepared, allow_leak=allow_leak)
+        except ConfigError:  # no column matches; the models of the experiment itself have been planned before
+            continue
+    return ()
 
 
 def _exchanged_plans(experiment: ExperimentConfig, asked: AnswerConfig, plans: Sequence[Plan]) -> tuple[Plan, ...]:

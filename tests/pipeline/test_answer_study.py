@@ -12,6 +12,8 @@ import pytest
 import yaml
 from small_experiment import SMALL, write_experiment
 from test_designs import BASE, DESIGN, charts
+from test_feature_sets import MR, N, features
+from test_feature_sets import study as scan_study
 
 from radiomics_crlm.cli.app import run
 from radiomics_crlm.config import ExperimentConfig, load_config
@@ -184,3 +186,19 @@ def test_an_external_cohort_has_an_answer_of_its_own(tmp_path):
     assert answers.loc["clinical", "n"] == 80
     assert "models held fixed" in answers.loc["clinical", "method"]
     assert answers.loc["permuted_outcome", "reason"] == "no outcome was permuted in this cohort"
+
+
+@pytest.mark.xdist_group("feature sets")
+def test_several_scans_are_exchanged_together_and_give_one_volume(tmp_path, monkeypatch):
+    asked = {"clinical": "clinical", "combined": "ct_mr", "permutations": 2, "learner": "ridge"}
+    table_of_scans = features(N, without={MR: 25})
+    assert scan_study(tmp_path, table_of_scans, monkeypatch, answer=asked, learners=["ridge"]) == 0
+    out = tmp_path / "study"
+    answers = table(out, "answers").set_index("arm")
+    assert answers["verdict"].eq("absent").tolist() == [True, False, True, False, False, False, False]
+    assert answers.loc["rules", "reason"] == "it can be assessed in no patient, or is the same for all"
+    assert answers.loc["clinical", "reference"] == "chance"
+    models = json.loads((out / "run.json").read_text())["models"]["conversion_restaging"]
+    assert all(name.endswith("burden__total_volume_ml") for name in models["volume_only/ridge"]["columns"])
+    assert models["negative_control/ridge"]["patients_without"] == models["ct_mr/ridge"]["patients_without"]
+    assert answers.loc["negative_control", "n"] == N
