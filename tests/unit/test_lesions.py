@@ -169,6 +169,7 @@ def test_the_worst_lesion_is_found_out_of_fold(learner: str, kind: str, horizon:
         result = nested_cv(table, known, folds, made, endpoint="e", horizon=horizon, inner_folds=3, seed=0)
         predictions = result.predictions.set_index("patient_id").loc[table.index]
         assert len(result.predictions) == 300
+        assert result.fits == 3 * (3 + 1)  # every fit passed the audit, which knows patients only
         found[aggregate] = concordance(pairs, predictions["risk"].to_numpy())
     assert found["max"] > max(0.75, found["mean"] + 0.02)
     month = predictions["probability_24m"].to_numpy()
