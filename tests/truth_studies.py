@@ -25,7 +25,7 @@ from radiomics_crlm.study.answer import exchanged
 PATIENTS, FOLDS, REPEATS, INNER = 350, 5, 2, 2
 EFFECT = 1.1
 """Log hazard ratio per standard deviation of the texture, where it has an effect."""
-REPLICATES = 100
+REPLICATES, FEWER = 100, 40
 HORIZON = 24.0
 _DRAWS = 20  # of the bootstrap, which does not decide here
 
