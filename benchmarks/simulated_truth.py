@@ -23,8 +23,10 @@ Tables of {PATIENTS} patients: five clinical columns that matter, and 24 radiomi
 size (known from the chart), of texture and of nothing. Ridge models in {REPEATS} x {FOLDS}-fold nested
 cross-validation, answered as a study answers its question (`evaluation.answer`, corrected resampled t interval). The
 texture has a log hazard ratio of {EFFECT:g} per standard deviation, or none. Demanded: with the effect, an interval of
-the difference above 0; without it, no evidence in at least 95 of 100 studies. Simulations: `tests/truth_studies.py`,
-seeds 0, 1, ... The last column counts studies in which radiomics of other patients seemed to help.
+the difference above 0; without it, no evidence that radiomics helps in at least 95 of 100 studies. Columns of nothing
+harm a model a little, so an interval below 0 may be the truth; the sentence then says both, no evidence that it helps
+and evidence that it harms. Simulations: `tests/truth_studies.py`, seeds 0, 1, ... The last column counts studies in
+which radiomics of other patients seemed to help.
 
 | outcome and truth | studies | clinical | combined | difference | width | helps | no evidence | harms | control helps |
 |---|---|---|---|---|---|---|---|---|---|"""

@@ -221,11 +221,11 @@ def _warnings(artefacts: Artefacts, own: Part, metric: str) -> list[Part]:
 
 
 _ANSWERS = {
-    "combined": ("Radiomics adds {} to the {} of the clinical model", "that it helps here", "that it harms here"),
+    "combined": ("Radiomics adds {} to the {} of the clinical model", "that it helps here", "that it harms"),
     "radiomics": ("Radiomics alone has a {metric} that differs by {} from that of the clinical model",
-                  "that it is better here", "that it is worse here"),
+                  "that it is better here", "that it is worse"),
     "clinical": ("The clinical model has a {metric} that differs by {} from that of the rules",
-                 "that it is better here", "that it is worse here"),
+                 "that it is better here", "that it is worse"),
 }  # fmt: skip
 _ALARMS = {
     "negative_control": "Caution: radiomics of other patients add {} as well: what is added is not about the patient.",
@@ -282,7 +282,11 @@ def _answer(arm: str, row: Mapping[str, Any]) -> str:
         what = "the clinical model" if arm == "clinical" else "radiomics"
         return f"Whether {what} helps cannot be estimated: {_reason(row)}."
     metric = METRIC_TITLES[str(row["metric"]).removesuffix("_folds")]
-    conclusion = {"adds": f"evidence {better}", "worse": f"evidence {worse}", "no_evidence": f"no evidence {better}"}
+    conclusion = {
+        "adds": f"evidence {better}",
+        "no_evidence": f"no evidence {better}",
+        "worse": f"no evidence {better}, but evidence {worse}",
+    }
     said = sentence.format(_gain(row), metric, metric=metric)
     return f"{said}: {conclusion[row['verdict']]}."
 

@@ -30,8 +30,11 @@ def test_an_effect_is_found(kind: Kind, number: int) -> None:
 def test_nothing_is_found_where_nothing_is(kind: Kind, number: int) -> None:
     found = studies("no effect", 0.0, number=number, kind=kind)
     assert found.studies == number
-    assert found.verdicts.get("no_evidence", 0) >= 0.95 * number
     assert sum("no evidence that it helps here" in sentence for sentence in found.sentences) >= 0.95 * number
+    # Columns of nothing harm the model a little, so a difference below 0 is now and then the truth: -0.011 on average
+    # for C, -0.028 for the AUC.
+    assert found.verdicts.get("adds", 0) <= 0.025 * number
+    assert found.verdicts.get("no_evidence", 0) >= (0.95 if kind == "time_to_event" else 0.9) * number
 
 
 def test_a_few_studies() -> None:

@@ -95,7 +95,7 @@ def said(*rows: dict[str, Any]) -> str:
          "evidence that it helps here."),
         (-0.05, -0.01, "worse",
          "Radiomics adds -0.030 (95 % interval -0.050 to -0.010) to the C of the clinical model: "
-         "evidence that it harms here."),
+         "no evidence that it helps here, but evidence that it harms."),
     ],
 )  # fmt: skip
 def test_what_radiomics_adds_in_words(lower, upper, verdict, words):
@@ -121,7 +121,7 @@ def test_without_a_combined_model_the_other_arms_speak():
     alone = against("radiomics", -0.09, -0.01, "worse")
     assert said(CLINICAL, absent, alone).endswith(
         "Radiomics alone has a C that differs by -0.050 (95 % interval -0.090 to -0.010) from that of the clinical "
-        "model: evidence that it is worse here."
+        "model: no evidence that it is better here, but evidence that it is worse."
     )
     assert said(absent) == "What radiomics adds is not known: the experiment names no combined feature set."
 
