@@ -7,7 +7,8 @@ Which interval decides. What radiomics adds is a property of models that would b
 the few dozen models that happened to be trained. The bootstrap of out-of-fold predictions holds these models fixed.
 So where folds are random parts of the cohort, the difference is that of the means of the folds, with the corrected
 resampled t interval of the fold-wise differences (:mod:`fold_intervals`), which allows for refitted models and for
-training sets that overlap. Centres, blocks of time and other cohorts are no random folds; there the bootstrap over
+training sets that overlap. In 30 simulated studies in which radiomics had no effect (``tests/truth_studies.py``, 350
+patients) it excluded 0 in none, the bootstrap in nine. Centres, blocks of time and other cohorts are no random folds; there the bootstrap over
 patients decides, and the method says that models are held fixed.
 """
 
