@@ -8,8 +8,8 @@ the few dozen models that happened to be trained. The bootstrap of out-of-fold p
 So where folds are random parts of the cohort, the difference is that of the means of the folds, with the corrected
 resampled t interval of the fold-wise differences (:mod:`fold_intervals`), which allows for refitted models and for
 training sets that overlap. In 30 simulated studies in which radiomics had no effect (``tests/truth_studies.py``, 350
-patients) it excluded 0 in none, the bootstrap in nine. Centres, blocks of time and other cohorts are no random folds; there the bootstrap over
-patients decides, and the method says that models are held fixed.
+patients) it excluded 0 in none, the bootstrap in nine. Centres, blocks of time and other cohorts are no random folds;
+there the bootstrap over patients decides, and the method says that models are held fixed.
 """
 
 from __future__ import annotations
