@@ -204,8 +204,9 @@ def _counted(differences: Part, claim: bool) -> list[str]:
         holm = [row for row in better if row["holm"] is not None and row["holm"] < 0.05]
         worse = sum(row["upper"] < 0 for row in own)
         text = f"{len(better)} of {len(own)} models rank patients better than {reference} with an interval above 0"
-        text += f", {len(holm)} of them after correction for the {differences['computed']} comparisons made (Holm)"
-        said.append(text + (f"; {worse} rank them worse." if worse else "."))
+        if better:
+            text += f", {len(holm)} after correction for the {differences['computed']} comparisons made (Holm)"
+        said.append(text + (f"; {worse} with an interval below 0." if worse else "."))
     return said
 
 
