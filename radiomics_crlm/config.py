@@ -195,6 +195,9 @@ class DesignConfig(Strict):
     inner_folds: int = Field(default=5, ge=2, le=20)
     seed: int = Field(ge=0)
     bootstrap_draws: int = Field(default=2000, ge=100, le=20000)
+    refits: int = Field(
+        default=0, ge=0, le=2000, description="bootstrap refits of each delivered model (prediction instability)"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -204,6 +207,12 @@ class DesignConfig(Strict):
         blocks = len(content.get("cuts") or ()) + 1
         named = {"outer_folds": max(2, blocks)} if content["kind"] == "temporal" else {}
         return {"repeats": 1, **named, **content}
+
+    @model_validator(mode="after")
+    def _enough_refits(self) -> DesignConfig:
+        if self.refits == 1:
+            raise ValueError("instability needs several refits: 0 for none, or 2 and more")
+        return self
 
     @model_validator(mode="after")
     def _fits_kind(self) -> DesignConfig:

@@ -64,15 +64,36 @@ def prediction_instability(
     InputError
         For fewer than two draws, or predictions that are missing or outside 0 to 1.
     """
-    original = check_probability(prediction, np.asarray(prediction).shape[0])[:, 0]
-    n = original.size
+    n = np.asarray(prediction).shape[0]
     if draws < 2:
         raise InputError("instability needs several refits", expected="2 or more draws", got=str(draws))
+    refits = [check_probability(fit_predict(rows), n)[:, 0] for rows in bootstrap_samples(n, draws=draws, seed=seed)]
+    return instability_of(np.array(refits), prediction, threshold=threshold)
+
+
+def bootstrap_samples(n: int, *, draws: int, seed: int) -> list[npt.NDArray[np.int64]]:
+    """Positions (0 to n - 1, ascending, with repetition) of the patients of each bootstrap sample."""
     generator = np.random.default_rng(seed)
-    refits = np.empty((draws, n))
-    for draw in range(draws):
-        rows = np.sort(generator.integers(0, n, size=n))
-        refits[draw] = check_probability(fit_predict(rows), n)[:, 0]
+    return [np.sort(generator.integers(0, n, size=n)) for _ in range(draws)]
+
+
+def instability_of(refits: Floats, prediction: npt.ArrayLike, *, threshold: float | None = None) -> Instability:
+    """Compare predictions of refitted models with those of the original one.
+
+    Parameters
+    ----------
+    refits
+        Probabilities, refits x patients; at least two refits.
+    prediction, threshold
+        As for :func:`prediction_instability`.
+
+    Raises
+    ------
+    InputError
+        For predictions that are missing or outside 0 to 1.
+    """
+    draws, n = refits.shape
+    original = check_probability(prediction, n)[:, 0]
     distance = np.abs(refits - original)
     lower, upper = np.quantile(refits, (0.025, 0.975), axis=0)
     moved = np.full(n, np.nan)

@@ -14,10 +14,12 @@ class FitAudit:
     ----------
     sealed
         Patients of the outer test fold.
+    resampled
+        Whether a patient may appear several times, as in a bootstrap sample.
     """
 
-    def __init__(self, sealed: pd.Index) -> None:
-        self.sealed = frozenset(sealed)
+    def __init__(self, sealed: pd.Index, *, resampled: bool = False) -> None:
+        self.sealed, self.resampled = frozenset(sealed), resampled
         self.fits = 0
 
     def check(self, rows: pd.Index, step: str) -> None:
@@ -26,7 +28,7 @@ class FitAudit:
         Raises
         ------
         LeakError
-            If a row is sealed, or a patient appears twice.
+            If a row is sealed, or a patient appears twice where rows were not resampled.
         """
         seen = self.sealed.intersection(rows)
         if seen:
@@ -35,6 +37,6 @@ class FitAudit:
                 where=step,
                 expected="training patients only",
             )
-        if rows.has_duplicates:
+        if rows.has_duplicates and not self.resampled:
             raise LeakError("a fit would see a patient twice", where=step, expected="one row per patient")
         self.fits += 1

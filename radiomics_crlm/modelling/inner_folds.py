@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from radiomics_crlm.evaluation.outcome import Outcome, horizon_labels
 
@@ -16,6 +17,19 @@ def stratum(y: Outcome, horizon: float | None) -> Ints:
         return y["event"].astype(np.int64)
     label, weight = horizon_labels(y, horizon)
     return np.where(weight > 0, label, 2).astype(np.int64)
+
+
+def folds_of_patients(patients: pd.Index, codes: Ints, folds: int, generator: np.random.Generator) -> Ints:
+    """Inner fold of each row; rows of one patient, as in a bootstrap sample, stay together.
+
+    >>> rows = pd.Index(["a", "a", "b", "c", "c"])
+    >>> fold = folds_of_patients(rows, np.zeros(5, dtype=np.int64), 3, np.random.default_rng(0))
+    >>> bool(fold[0] == fold[1]), bool(fold[3] == fold[4]), len(set(fold.tolist()))
+    (True, True, 3)
+    """
+    number, _ = pd.factorize(patients)
+    first = np.flatnonzero(~patients.duplicated())
+    return draw_inner_folds(codes[first], folds, generator)[number]
 
 
 def draw_inner_folds(codes: Ints, folds: int, generator: np.random.Generator) -> Ints:

@@ -64,6 +64,8 @@ class CvDesign:
         Number and seed of the inner folds.
     forward
         See `modelling.train.nested_cv`.
+    resampled
+        Whether patients may occur several times, as in a bootstrap sample.
     """
 
     X: pd.DataFrame
@@ -75,6 +77,7 @@ class CvDesign:
     inner_folds: int
     seed: int
     forward: bool = False
+    resampled: bool = False
 
     def tasks(self, *, models: bool = True) -> list[FoldTask]:
         """All outer folds, in order. Fitted models of the first repeat are wanted for ``models``, others never."""

@@ -30,7 +30,7 @@ from radiomics_crlm.modelling.checks import (
 )
 from radiomics_crlm.modelling.code_version import learner_code
 from radiomics_crlm.modelling.estimators import Learner, risks_of_candidates
-from radiomics_crlm.modelling.inner_folds import Ints, draw_inner_folds, stratum
+from radiomics_crlm.modelling.inner_folds import Ints, folds_of_patients, stratum
 from radiomics_crlm.modelling.operating import judge_thresholds, operate
 from radiomics_crlm.modelling.outer import CvDesign, CvResult, FoldResult, FoldTask
 from radiomics_crlm.modelling.recipe import Recipe, candidates, informed, learner_with, preprocessing
@@ -228,7 +228,8 @@ def _outer_fold(task: FoldTask) -> FoldResult:
     train = training_rows(assigned, fold) if not design.forward else np.flatnonzero(assigned < fold)
     test = np.flatnonzero(assigned == fold)
     # Going forward in time, later patients are sealed too.
-    audit = FitAudit(X.index[assigned >= fold if design.forward else assigned == fold])
+    sealed = X.index[assigned >= fold if design.forward else assigned == fold]
+    audit = FitAudit(sealed, resampled=design.resampled)
     generator = np.random.default_rng((design.seed, repeat, fold))
     pipeline, tuning, thresholds = _tune_and_fit(
         X.iloc[train], y[train], design.recipe, horizon, design.inner_folds, generator, audit
@@ -254,7 +255,7 @@ def _tune_and_fit(
     choices, parts = candidates(recipe, horizon), []
     scores, best = np.array([np.nan]), 0
     if not recipe.fixed or recipe.operating is not None:
-        inner = draw_inner_folds(stratum(y, horizon), inner_folds, generator)
+        inner = folds_of_patients(X.index, stratum(y, horizon), inner_folds, generator)
         parts = _inner_parts(X, y, inner, recipe, horizon, audit)
     if not recipe.fixed:
         if recipe.search is None:

@@ -38,6 +38,7 @@ from radiomics_crlm.study.models import (
     train_models,
 )
 from radiomics_crlm.study.prepare import Prepared, Progress, prepare
+from radiomics_crlm.study.refits import refit_models
 from radiomics_crlm.study.resume import Unfinished, identity, unfinished_run
 from radiomics_crlm.study.sample_sizes import sample_sizes
 from radiomics_crlm.study.stability_table import write_stability
@@ -195,9 +196,14 @@ def train_study(
         experiment, prepared, named, trained.predictions, jobs=jobs, progress=progress, dask=dask,
         checkpoints=run.checkpoints,
     )  # fmt: skip
+    refitted = refit_models(
+        experiment, prepared, trained.delivered, jobs=jobs, progress=progress, dask=dask, checkpoints=run.checkpoints
+    )
     delivered = deliver(experiment, prepared, trained.delivered, out)
     _write_tables(prepared, trained, out / "tables")
     write_stability(experiment, data, out / "tables")
+    if len(refitted):
+        write_table(refitted, out / "tables" / "instability.parquet", "instability")
     if len(permuted):
         write_table(permuted, out / "tables" / "permuted_outcomes.parquet", "permuted_outcomes")
     predict_external(experiment, prepared, plans, trained.delivered, others, out / "tables", progress=progress)

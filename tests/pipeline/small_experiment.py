@@ -14,7 +14,7 @@ SMALL: dict[str, Any] = {
     "cohort": {"kind": "simulated", "settings": {"patients": 36, "unresectable_fraction": 0.2, "mr_fraction": 0.1}},
     "endpoints": ["recurrence_24m", "recurrence"],
     "learners": ["ridge", "xgboost"],
-    "design": {"outer_folds": 3, "repeats": 1, "inner_folds": 3, "seed": 5, "bootstrap_draws": 200},
+    "design": {"outer_folds": 3, "repeats": 1, "inner_folds": 3, "seed": 5, "bootstrap_draws": 200, "refits": 4},
     "profiles": {"CT/portal_venous": "ct-portal-venous-native"},
     "deliver": {"recurrence_24m": "combined/ridge", "recurrence": "combined/xgboost"},
 }

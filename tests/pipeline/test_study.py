@@ -47,6 +47,17 @@ def test_all_models_share_the_folds(small_study):
     np.testing.assert_array_equal(predictions["fold"], expected)
 
 
+def test_delivered_models_were_refitted(small_study):
+    found = table(small_study, "instability")
+    record = json.loads((small_study / "run.json").read_text())
+    assert {(e, d["model"]) for e, d in record["delivered"].items()} == set(zip(found["endpoint"], found["model"]))
+    for name, own in found.groupby("endpoint"):
+        assert len(own) == record["flow"]["endpoints"][name]["out"]
+    assert set(found["draws"]) == {4}
+    assert (found["lower"] <= found["upper"]).all()
+    assert (found["mape"] > 0).mean() > 0.9
+
+
 def test_every_lesion_is_a_row_and_failures_have_reasons(small_study):
     lesions, features = table(small_study, "lesions"), table(small_study, "features_lesion")
     assert len(lesions) == len(features) > 50
