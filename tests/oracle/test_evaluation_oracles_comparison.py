@@ -16,7 +16,7 @@ from statsmodels.stats.multitest import multipletests
 from radiomics_crlm.evaluation.comparison import compare as compare_scores
 from radiomics_crlm.evaluation.comparison import paired_difference
 from radiomics_crlm.evaluation.fold_intervals import FoldScores, difference, fold_scores, nadeau_bengio
-from radiomics_crlm.evaluation.instability import prediction_instability
+from radiomics_crlm.evaluation.instability import bootstrap_samples, instability_of, prediction_instability
 from radiomics_crlm.evaluation.permutation import holm, permutation_p, rank_gains, ranks_in_folds
 from radiomics_crlm.evaluation.ranking import auc_at, competing_risks, harrell, whole_sample, within_folds
 from radiomics_crlm.evaluation.resampling import estimate_of, percentile_estimate, ratio, resamples
@@ -245,7 +245,12 @@ def test_paired_difference_equals_the_loop(compare: Compare, horizon: float | No
 @oracle(
     "Prediction instability",
     against="written plainly (Riley and Collins 2023, doi:10.1002/bimj.202200302)",
-    covers=("instability.prediction_instability", "instability.Instability"),
+    covers=(
+        "instability.prediction_instability",
+        "instability.instability_of",
+        "instability.bootstrap_samples",
+        "instability.Instability",
+    ),
 )
 def test_instability_equals_the_loop(compare: Compare) -> None:
     """The model is the share of events among the patients on one's own side of a cut."""
@@ -273,6 +278,11 @@ def test_instability_equals_the_loop(compare: Compare) -> None:
         compare(seed, table[["mape", "reclassified"]], np.column_stack((distance, moved)))
         compare(seed, table[["lower", "upper"]], limits)
         compare(seed, found.mape, np.mean(distance))
+        drawn = bootstrap_samples(n, draws=draws, seed=seed)
+        compare(seed, [share(rows) for rows in drawn], seen)
+        assert all((rows == sorted(rows)).all() and set(rows) <= set(range(n)) for rows in drawn)
+        again = instability_of(np.array(seen), original, threshold=0.45)
+        compare(seed, again.table[["mape", "reclassified"]], np.column_stack((distance, moved)))
 
 
 def test_whole_sample_needs_no_folds() -> None:
