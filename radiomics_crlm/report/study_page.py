@@ -180,7 +180,10 @@ def _endpoint(artefacts: Artefacts, name: str, leak: Part) -> Part:
         "model_title": study_tables.title_of(artefacts, shown) if shown else "",
         "headline": said.get("headline") or said.get("absent", ""),
         "lines": [line["text"] for line in said["lines"] if answers is None or line["kind"] != "radiomics"],
-        "counted": _counted(differences, artefacts.experiment.performance_claim),
+        "counted": [
+            *_other_sets(artefacts, differences, shown),
+            *_counted(differences, artefacts.experiment.performance_claim),
+        ],
         "answers": answers,
         "performance": study_tables.performance(artefacts, name),
         "forest": study_tables.forest_rows(artefacts, name),
@@ -190,6 +193,21 @@ def _endpoint(artefacts: Artefacts, name: str, leak: Part) -> Part:
         "decision_panels": study_tables.decision_panels(artefacts, name, models),
         "shap": _shap(explained),
     }
+
+
+def _other_sets(artefacts: Artefacts, differences: Part, shown: str | None) -> list[str]:
+    """A clinical model against those of the same learner on other clinical columns."""
+    sets, said = artefacts.experiment.feature_sets, []
+    for row in differences.get("rows", []):
+        pair = [row["model"], row["reference"]]
+        names = [name.partition("/")[0] for name in pair]
+        if shown in pair and not row["against_score"] and all(n in sets and not sets[n].radiomics for n in names):
+            known = row["lower"] is not None
+            apart = known and (row["lower"] > 0 or row["upper"] < 0)
+            verdict = "evidence of a difference" if apart else "no evidence of a difference"
+            words = f"{row['model_title']} minus {row['reference_title']}: {row['text']}, {verdict}"
+            said.append(f"{words} (p {row['p_holm']} after correction).")
+    return said
 
 
 def _counted(differences: Part, claim: bool) -> list[str]:

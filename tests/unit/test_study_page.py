@@ -130,6 +130,22 @@ def test_the_conclusion_counts_all_models_not_only_the_best(run: Path, page: str
     assert said + (f", {holm} after correction for the 15 comparisons made (Holm)" if better else "") in page
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_clinical_models_on_other_columns_are_set_side_by_side(copy: Path, tmp_path: Path) -> None:
+    sets = {name: {"title": name.title(), "columns": ["age_years"]} for name in ("clinical", "radiomics", "combined")}
+    edit_run(copy, experiment=experiment(endpoints=ENDPOINTS, feature_sets=sets))
+    text = write_report(copy, tmp_path / "report").read_text(encoding="utf-8")
+    row = next(
+        r for r in build_report(copy)["endpoints"][0]["differences"]["rows"]
+        if {r["model"], r["reference"]} == {"combined/ridge", "clinical/ridge"}
+    )  # fmt: skip
+    apart = row["lower"] > 0 or row["upper"] < 0
+    said = (
+        f"{row['text']}, {'evidence' if apart else 'no evidence'} of a difference (p {row['p_holm']} after correction)."
+    )
+    assert said in text
+
+
 def test_every_figure_is_there_and_plain(folder: Path, page: str) -> None:
     linked = re.findall(r"\]\((figures/[^)]+)\)", page)
     assert sorted(linked) == sorted(f"figures/{p.name}" for p in (folder / "figures").iterdir())
