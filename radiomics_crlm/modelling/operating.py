@@ -141,7 +141,8 @@ def fit_platt(probability: Floats, label: Floats, weight: Floats) -> Platt:
             return Platt(float(beta[0]), float(beta[1]))
         hessian = (X * (weight * p * (1 - p))[:, None]).T @ X + 1e-10 * weight.sum() * np.eye(2)
         step, size = np.linalg.solve(hessian, gradient), 1.0
-        while loss(beta - size * step) > loss(beta) and size > 1e-10:
+        # Near the optimum rounding makes a full step look worse by less than this.
+        while loss(beta - size * step) > loss(beta) * (1 + 1e-12) and size > 1e-10:
             size /= 2
         beta = beta - size * step
     raise InputError("the calibration does not converge", where="calibration")

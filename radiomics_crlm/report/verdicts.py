@@ -222,9 +222,9 @@ def _warnings(artefacts: Artefacts, own: Part, metric: str) -> list[Part]:
 
 _ANSWERS = {
     "combined": ("Radiomics adds {} to the {} of the clinical model", "that it helps here", "that it harms"),
-    "radiomics": ("Radiomics alone has a {metric} that differs by {} from that of the clinical model",
+    "radiomics": ("The {metric} of radiomics alone differs by {} from that of the clinical model",
                   "that it is better here", "that it is worse"),
-    "clinical": ("The clinical model has a {metric} that differs by {} from that of the rules",
+    "clinical": ("The {metric} of the clinical model differs by {} from that of the rules",
                  "that it is better here", "that it is worse"),
 }  # fmt: skip
 _ALARMS = {

@@ -115,12 +115,12 @@ def test_what_cannot_be_estimated_is_said():
 def test_without_a_combined_model_the_other_arms_speak():
     absent = {"arm": "combined", "verdict": "absent", "reason": "the experiment names no combined feature set"}
     assert said(CLINICAL, absent) == (
-        "What radiomics adds is not known: the experiment names no combined feature set. The clinical model has a C "
-        "that differs by 0.060 (95 % interval 0.020 to 0.100) from that of the rules: evidence that it is better here."
+        "What radiomics adds is not known: the experiment names no combined feature set. The C of the clinical "
+        "model differs by 0.060 (95 % interval 0.020 to 0.100) from that of the rules: evidence that it is better here."
     )
     alone = against("radiomics", -0.09, -0.01, "worse")
     assert said(CLINICAL, absent, alone).endswith(
-        "Radiomics alone has a C that differs by -0.050 (95 % interval -0.090 to -0.010) from that of the clinical "
+        "The C of radiomics alone differs by -0.050 (95 % interval -0.090 to -0.010) from that of the clinical "
         "model: no evidence that it is better here, but evidence that it is worse."
     )
     assert said(absent) == "What radiomics adds is not known: the experiment names no combined feature set."
