@@ -180,7 +180,11 @@ def test_a_digest_is_that_of_its_plain_text() -> None:
     assert digest(wide.T) == digest(np.ascontiguousarray(wide.T)) != digest(wide)
 
 
-@pytest.mark.parametrize("content", [object(), {1, 2}, digest, Asked, b"bytes", [lambda: 0]], ids=repr)
+@pytest.mark.parametrize(
+    "content",
+    [object(), {1, 2}, digest, Asked, b"bytes", [lambda: 0]],
+    ids=["object", "set", "function", "class", "bytes", "lambda in a list"],
+)
 def test_what_cannot_be_described_is_refused(content: Any) -> None:
     with pytest.raises(CrlmError, match="a key cannot be made of this"):
         digest(content)
