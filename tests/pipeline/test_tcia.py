@@ -20,7 +20,7 @@ from radiomics_crlm.schema import is_later, load_schema
 
 pytestmark = pytest.mark.xdist_group("tcia")
 
-# The experiment as shipped has 10 repeats and two learners; one learner and 2 repeats are enough for what is asserted
+# The experiment as shipped has 10 repeats and four learners; one learner and 2 repeats are enough for what is asserted
 # here.
 FAST = {"learners": ["ridge"], "design": {"outer_folds": 5, "repeats": 2, "inner_folds": 5, "seed": 20261121}}
 
@@ -111,7 +111,7 @@ def test_a_leaking_model_is_never_bundled(honest, leaking):
 
 def test_a_named_late_column_stops_the_run(shared_data, tmp_path, capsys):
     sets = {"clinical": {"title": "x", "columns": ["age_years", "viable_tumour_pct", "os_months"]}}
-    file = experiment(tmp_path, feature_sets=sets, deliver={})
+    file = experiment(tmp_path, feature_sets=sets, deliver={}, answer=None)
     assert run(["run", str(file), "--data", str(shared_data), "--out", str(tmp_path / "out")]) == 2
     shown = capsys.readouterr().err
     assert "viable_tumour_pct is known only at postoperative, but the model speaks at preoperative" in shown
