@@ -41,12 +41,12 @@ def aggregate_patients(
         ``largest_axial_mm``, ``tbs`` (tumour burden score, square root of the squared largest diameter in cm plus the
         squared number, doi:10.1097/SLA.0000000000002064), and with anatomy ``liver_volume_ml`` (lesions included),
         ``remnant_volume_ml`` and ``sflr_pct`` (remnant in percent of the liver without tumour).
-        ``liver__*`` and ``remnant__*``: features of the organs, for those that any scan shows; null where a scan does
-        not show the organ or it could not be measured.
+        ``liver__*``, ``remnant__*`` and ``ring__*``: features of the organs, for those that any scan shows; null where
+        a scan does not show the organ or it could not be measured.
         ``n_lesions_ok`` and ``flags``: ``largest_failed`` (the lesion of greatest volume is not ok),
-        ``no_ok_lesion``, ``liver_failed`` and ``remnant_failed``, and ``nan_ignored=K`` (K features are null in some ok
-        lesions but not in all; means and dispersions use the others, ``largest__`` stays null if it is null in that
-        lesion). A feature that is null in every ok lesion is null.
+        ``no_ok_lesion``, ``liver_failed``, ``remnant_failed`` and ``ring_failed``, and ``nan_ignored=K`` (K features
+        are null in some ok lesions but not in all; means and dispersions use the others, ``largest__`` stays null if it
+        is null in that lesion). A feature that is null in every ok lesion is null.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def aggregate_patients(
 
 
 def _with_organs(table: pd.DataFrame, features_region: pd.DataFrame) -> pd.DataFrame:
-    """Put the features of liver and remnant beside those of the lesions."""
+    """Put the features of liver, remnant and ring beside those of the lesions."""
     names = [c for c in features_region.columns if c.startswith(_REGION_PREFIX)]
     scans = pd.MultiIndex.from_frame(table[SCAN_KEY])
     flags, blocks = [text.split(";") for text in table["flags"]], []

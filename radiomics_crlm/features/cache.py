@@ -73,6 +73,8 @@ class ScanCache:
     def __init__(self, folder: Path | None, found: Fingerprint | None, profile: Profile) -> None:
         self._root = None if folder is None or found is None else folder / f"v{VERSION}"
         self._voxels, self._scan = ("", "") if found is None else (found.voxels, found.scan)
+        if "ring" in profile.regions and self._scan:  # a region that other profiles do not look for
+            self._scan += "-ring"
         self._parts = part_names(profile)
         self._filed = {part: f"{part}:{value}" for part, value in part_hashes(profile).items()}
         self._settings = settings_hash(profile, engine())

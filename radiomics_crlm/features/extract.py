@@ -58,7 +58,7 @@ __all__ = [
     "part_names",
 ]
 
-ORGANS = ("liver", "remnant")
+ORGANS = ("liver", "remnant", "ring")
 Parts = dict[str, dict[str, float]]
 
 
@@ -114,7 +114,7 @@ class PreparedScan:
     ----------
     image, lesion_mask, profile, case, anatomy
         As for `extract_scan`; ``anatomy`` also holds the organs that ``profile.regions`` asks for. The liver is the
-        union of its labels and the lesions, since masks may leave lesions out; the remnant is without tumour.
+        union of its labels and the lesions, since masks may leave lesions out; remnant and ring are without tumour.
     max_bytes
         Regions that need more memory than this beyond the prepared scan, by an upper estimate, fail with
         ``too_large_for_memory``; none: no bound.

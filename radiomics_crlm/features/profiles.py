@@ -73,7 +73,8 @@ class Profile(Strict):
     after resampling, which the filters see; ``log_sigma_mm`` and ``wavelet`` add filtered images to the original one;
     ``min_voxels`` counts voxels of the native grid. For MR, ``bias_correction`` evens out the coil and
     ``reference_tissue`` scales the median of a masked tissue to 100. ``regions`` adds the whole liver (lesions
-    included) and the future remnant (without tumour) where masks show them. ``square`` to ``lbp_3d`` add the other
+    included), the future remnant (without tumour) and the ``ring`` (liver within 10 mm of any lesion, without vessels)
+    where masks show them. ``square`` to ``lbp_3d`` add the other
     filtered images that pyradiomics offers. ``force_2d`` computes texture matrices and wavelets within slices.
 
     ``resegment_range`` (grey levels) or ``resegment_sigma`` (standard deviations around the mean of the region) drop
@@ -109,7 +110,7 @@ class Profile(Strict):
     lbp_3d: bool = False
     force_2d: bool = False
     grid: Literal["pyradiomics", "ibsi"] = "pyradiomics"
-    regions: tuple[Literal["lesion", "liver", "remnant"], ...] = Field(default=("lesion",), min_length=1)
+    regions: tuple[Literal["lesion", "liver", "remnant", "ring"], ...] = Field(default=("lesion",), min_length=1)
     feature_classes: tuple[FeatureClass, ...] = Field(min_length=1)
     min_voxels: int = Field(default=10, ge=2)
 

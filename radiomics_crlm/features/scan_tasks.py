@@ -13,13 +13,14 @@ import numpy as np
 
 from radiomics_crlm.errors import CaseError, ConfigError
 from radiomics_crlm.features.cache import ScanCache, decode, encode
-from radiomics_crlm.features.extract import PreparedScan
+from radiomics_crlm.features.extract import ORGANS, PreparedScan
 from radiomics_crlm.features.fingerprint import Fingerprint, changed, code_version, fingerprint
 from radiomics_crlm.features.parts import Region, RegionFeatures, part_names
 from radiomics_crlm.features.profiles import Profile
-from radiomics_crlm.imaging.measurements import measure_scan, measured_row
+from radiomics_crlm.imaging.measurements import RING_MM, measure_scan, measured_row
 from radiomics_crlm.imaging.quality import check_loaded
 from radiomics_crlm.imaging.regions import bounding_box, label_boxes, measure_lesions
+from radiomics_crlm.imaging.rings import tumour_surroundings
 from radiomics_crlm.imaging.scan import LoadedScan, ScanFiles, load_scan
 from radiomics_crlm.parallel import peak_memory
 
@@ -134,7 +135,7 @@ def extract_part(task: ScanTask) -> Part:
 
 def regions_of(record: Record, profile: Profile) -> tuple[Region, ...]:
     """The regions that a profile asks for, of a scan with these measurements, in the order of `PreparedScan`."""
-    roles = ("lesion", *(role for role in ("liver", "remnant") if role in profile.regions))
+    roles = ("lesion", *(role for role in ORGANS if role in profile.regions))
     return tuple(Region(role, label) for role, label, _ in record["extents"] if role in roles)
 
 
@@ -165,12 +166,13 @@ def _extract(task: ScanTask, part: Part) -> None:
         raise CaseError("file_changed", "a file of the scan was changed while it was read", where=task.files.case)
     if not loaded.tumour.any():
         raise CaseError("no_lesion_shown", "the scan shows no lesion, as the manifest says", where=task.files.case)
-    extents = _extents(loaded)
+    anatomy = with_ring(loaded, profile)
+    extents = _extents(loaded, anatomy)
     mine = _mine(task, extents, loaded.image.array.size, profile)
     if None in mine:
         part.record = decode(encode(_measured(loaded, task.files) | {"extents": extents}))
         cache.keep_measured(part.record)
-    image, lesions, anatomy = loaded.image, loaded.lesions, loaded.anatomy
+    image, lesions = loaded.image, loaded.lesions
     del loaded
     room = None if task.max_bytes is None else max(0, task.max_bytes - _LIBRARIES_BYTES - image.array.nbytes)
     prepared = PreparedScan(image, lesions, profile, case=task.files.case, anatomy=anatomy, max_bytes=room)
@@ -220,12 +222,22 @@ def _measured(found: LoadedScan, files: ScanFiles) -> dict[str, Any]:
     }
 
 
-def _extents(found: LoadedScan) -> list[Extent]:
+def with_ring(found: LoadedScan, profile: Profile) -> dict[str, np.ndarray]:
+    """The anatomy of a scan, with the ``ring`` around all lesions if a profile asks for it and there is a liver."""
+    anatomy = found.anatomy
+    if "ring" not in profile.regions or "liver" not in anatomy:
+        return anatomy
+    vessels = [anatomy[role] for role in ("hepatic_veins", "portal_vein") if role in anatomy]
+    return anatomy | {"ring": tumour_surroundings(found.lesions, RING_MM, liver=anatomy["liver"], vessels=vessels)}
+
+
+def _extents(found: LoadedScan, anatomy: Mapping[str, np.ndarray]) -> list[Extent]:
     """Role, label and voxels of the bounding box of all lesions, by label, and of the organs that are there."""
     tumour = found.tumour
     organs = {
-        "liver": found.anatomy["liver"] | tumour if "liver" in found.anatomy else None,
-        "remnant": found.anatomy["remnant"] & ~tumour if "remnant" in found.anatomy else None,
+        "liver": anatomy["liver"] | tumour if "liver" in anatomy else None,
+        "remnant": anatomy["remnant"] & ~tumour if "remnant" in anatomy else None,
+        "ring": anatomy.get("ring"),
     }
     boxes: list[tuple[str, int, Sequence[slice] | None]] = [
         ("lesion", label, box) for label, box in label_boxes(found.lesions.array).items()

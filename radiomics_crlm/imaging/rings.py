@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from radiomics_crlm.errors import ConfigError, InputError
 from radiomics_crlm.imaging.geometry import Volume
-from radiomics_crlm.imaging.regions import label_boxes, labels_of
+from radiomics_crlm.imaging.regions import bounding_box, label_boxes, labels_of
 
 FINE_STEP_MM = 0.5
 # About 200 MiB of working memory and a second of time; larger regions are subdivided less.
@@ -148,6 +148,39 @@ def peritumoural_ring(
     return Ring(whole, int(kept.sum()) * voxel, int(full.sum()) * voxel)
 
 
+def tumour_surroundings(
+    lesions: Volume, width_mm: float, *, liver: np.ndarray, vessels: Iterable[np.ndarray] = ()
+) -> np.ndarray:
+    """Liver tissue within ``width_mm`` of the surface of any lesion, boolean ``(z, y, x)``: one ring for all lesions.
+
+    Parameters
+    ----------
+    lesions
+        Label mask of all lesions; none of their voxels belongs to the rings.
+    liver
+        Boolean; voxels outside are left out.
+    vessels
+        Masks that are taken away.
+
+    Raises
+    ------
+    ConfigError
+        If the width is not positive.
+    """
+    if not width_mm > 0:
+        raise ConfigError("the width of a ring or rim must be positive", expected="mm above 0", got=str(width_mm))
+    whole, box = np.zeros(lesions.array.shape, dtype=bool), bounding_box(lesions.array)
+    if box is None:
+        return whole
+    grown = _with_room(box, lesions, width_mm)
+    tumour = lesions.array[grown] > 0
+    kept = ~tumour & liver[grown] & (distance_outside(tumour, lesions.spacing) <= width_mm)
+    for vessel in vessels:
+        kept &= ~vessel[grown]
+    whole[grown] = kept
+    return whole
+
+
 def core_and_rim(lesions: Volume, label: int, rim_mm: float) -> tuple[np.ndarray, np.ndarray]:
     """A lesion cut in two: voxels deeper than ``rim_mm`` below its surface, and the others.
 
@@ -214,10 +247,13 @@ def _check(lesions: Volume, label: int, width_mm: float) -> None:
 
 def _grown_box(lesions: Volume, label: int, width_mm: float) -> tuple[slice, slice, slice]:
     """Bounding box of a lesion with room for a ring and two voxels, within the array."""
-    found = label_boxes(lesions.array)[label]
+    return _with_room(label_boxes(lesions.array)[label], lesions, width_mm)
+
+
+def _with_room(box: tuple[slice, slice, slice], lesions: Volume, width_mm: float) -> tuple[slice, slice, slice]:
     room = [int(np.ceil(width_mm / step)) + 2 for step in reversed(lesions.spacing)]
     z, y, x = (
-        slice(max(s.start - r, 0), min(s.stop + r, n)) for s, r, n in zip(found, room, lesions.array.shape, strict=True)
+        slice(max(s.start - r, 0), min(s.stop + r, n)) for s, r, n in zip(box, room, lesions.array.shape, strict=True)
     )
     return z, y, x
 

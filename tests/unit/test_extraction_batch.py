@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,17 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_scans import PROFILE, assert_same_tables, extracted, with_settings, write_small_cohort
+from small_scans import PROFILE, assert_same_tables, extracted, small_scan, with_settings, write_small_cohort
 
 from radiomics_crlm.errors import ConfigError, CrlmError
 from radiomics_crlm.features import batch, extract, scan_tasks
 from radiomics_crlm.features.batch import ExtractionResult, extract_cohort
-from radiomics_crlm.features.extract import PreparedScan
+from radiomics_crlm.features.extract import PreparedScan, extract_scan, feature_names
 from radiomics_crlm.features.parts import Region, RegionFeatures, part_names
 from radiomics_crlm.features.resampling import needed_bytes
 from radiomics_crlm.features.scan_tasks import ScanTask, extract_part, share_out
+from radiomics_crlm.imaging.measurements import RING_MM
+from radiomics_crlm.imaging.rings import tumour_surroundings
 from radiomics_crlm.imaging.scan import load_scan, scans_of
 from radiomics_crlm.parallel import Lost
 
@@ -413,3 +416,34 @@ def test_the_estimate_of_the_extraction_is_heeded(cohort: Path) -> None:
     assert tight.account.failed == {"one_voxel": 3, "too_large_for_memory": 3}
     assert tight.features_region["reason"].tolist() == ["too_large_for_memory"] * 3
     pd.testing.assert_frame_equal(tight.features_lesion, run(cohort, profile=plain).features_lesion, check_exact=True)
+
+
+def test_the_ring_is_a_region_with_the_values_of_its_mask(cohort: Path) -> None:
+    """As if somebody had drawn the ring and called it a lesion."""
+    profile = with_settings(regions=("lesion", "liver", "ring"))
+    found = extracted(cohort, manifest(cohort), profile).features_region
+    assert found["region"].tolist() == ["liver", "ring"] * 3
+    image, lesions, anatomy = small_scan(0)
+    ring = tumour_surroundings(lesions, RING_MM, liver=anatomy.array == 1)
+    drawn = replace(lesions, array=ring.astype(np.uint8))
+    expected = extract_scan(image, drawn, PROFILE, case="P0").iloc[0]
+    row = found.iloc[1]
+    names = feature_names(PROFILE, "region__")
+    assert len(names) > 50
+    for name in names:
+        assert row[name] == expected[name.replace("region__", "lesion__")], name
+
+
+def test_a_cache_without_the_ring_does_not_hide_it(cohort: Path, tmp_path: Path) -> None:
+    profile = with_settings(regions=("lesion", "liver", "ring"))
+    run(cohort, cache=tmp_path)
+    both = extracted(cohort, manifest(cohort), profile, cache=tmp_path)
+    assert_same_tables(both, extracted(cohort, manifest(cohort), profile))
+    assert_same_tables(extracted(cohort, manifest(cohort), profile, cache=tmp_path, jobs=2), both)
+    assert_same_tables(run(cohort, cache=tmp_path), run(cohort))
+
+
+def test_without_a_liver_there_is_no_ring(cohort: Path) -> None:
+    alone = manifest(cohort).query("mask_roles == 'lesion=*'")
+    profile = with_settings(regions=("lesion", "ring"))
+    assert extracted(cohort, alone, profile).features_region.empty

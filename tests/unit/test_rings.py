@@ -22,6 +22,7 @@ from radiomics_crlm.imaging.rings import (
     peritumoural_ring,
     planned_remnant,
     split_components,
+    tumour_surroundings,
 )
 
 
@@ -232,3 +233,22 @@ def test_wider_rings_hold_narrower_ones(shape: np.ndarray) -> None:
     assert not (wide.inside & shape).any()
     core, rim = core_and_rim(lesions, 1, 1.2)
     assert ((core ^ rim) == shape).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(shape=SHAPES, width=st.sampled_from([2.0, 3.5]), seed=st.integers(0, 99))
+def test_surroundings_are_the_ring_of_all_lesions_together(shape: np.ndarray, width: float, seed: int) -> None:
+    labels = np.where(shape, np.random.default_rng(seed).integers(1, 4, shape.shape), 0).astype(np.uint8)
+    lesions = Volume(labels, (0.9, 1.1, 2.0), (0, 0, 0), IDENTITY)
+    together = peritumoural_ring(replace(lesions, array=shape.astype(np.uint8)), 1, width).inside
+    liver, vessel = (np.random.default_rng(seed + n).random(shape.shape) < 0.8 for n in (100, 200))
+    found = tumour_surroundings(lesions, width, liver=liver, vessels=[vessel])
+    assert (found == together & liver & ~vessel).all()
+
+
+def test_surroundings_of_nothing() -> None:
+    empty = Volume(np.zeros((4, 5, 6), dtype=np.uint8), (1, 1, 1), (0, 0, 0), IDENTITY)
+    liver = np.ones((4, 5, 6), dtype=bool)
+    assert not tumour_surroundings(empty, 5.0, liver=liver).any()
+    with pytest.raises(ConfigError, match="width of a ring"):
+        tumour_surroundings(empty, 0.0, liver=liver)
