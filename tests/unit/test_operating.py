@@ -194,3 +194,20 @@ def test_thresholds_without_calibration_change_no_prediction():
     judged = nested_cv(X, y, folds, wanted, **SETTINGS)
     pd.testing.assert_frame_equal(plain.predictions, judged.predictions, check_exact=True)
     freeze(fit_final(X, y, wanted, **SETTINGS))
+
+
+@pytest.mark.parametrize("seed", [18991, 19362, 19437, 19496, 19641, 19674, 19831])
+def test_platt_arrives_where_rounding_hides_the_last_step(seed: int) -> None:
+    """Data sets on which a step was refused because the loss seemed to rise by less than rounding."""
+    generator = np.random.default_rng(seed)
+    n = int(generator.integers(15, 120))
+    probability = generator.uniform(0.05, 0.95, n)
+    label = (generator.random(n) < generator.uniform(0.2, 0.8)).astype(int)
+    weight = generator.uniform(0.5, 2, n)
+    found = fit_platt(probability, label, weight)
+    cases, others = weight[label == 1].sum(), weight[label == 0].sum()
+    target = np.where(label == 1, (cases + 1) / (cases + 2), 1 / (others + 2))
+    logit = np.log(probability / (1 - probability))
+    residual = weight * (1 / (1 + np.exp(-(found.intercept + found.slope * logit))) - target)
+    assert abs(residual.sum()) < 1e-8 * weight.sum()
+    assert abs(residual @ logit) < 1e-8 * weight.sum()
