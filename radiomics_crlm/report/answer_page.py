@@ -11,17 +11,8 @@ from radiomics_crlm.report.blocks import table as block_table
 from radiomics_crlm.report.blocks import value as number_cell
 from radiomics_crlm.report.performance import primary_metric
 from radiomics_crlm.report.verdicts import answer_sentence
-from radiomics_crlm.report.wording import METRIC_TITLES, deciding_decimals, interval, number, p_text
+from radiomics_crlm.report.wording import ARM_TITLES, METRIC_TITLES, deciding_decimals, interval, number, p_text
 
-ARM_TITLES = {
-    "rules": "Rules",
-    "clinical": "Clinical",
-    "radiomics": "Radiomics",
-    "combined": "Combined",
-    "volume_only": "Volume only",
-    "negative_control": "Negative control",
-    "permuted_outcome": "Permuted outcome",
-}
 _MEANINGS = {
     "negative_control": "must not beat the clinical model",
     "permuted_outcome": "must be at chance",

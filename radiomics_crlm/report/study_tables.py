@@ -12,6 +12,7 @@ from radiomics_crlm.report.performance import primary_metric
 from radiomics_crlm.report.study_figures import MOST_CURVES
 from radiomics_crlm.report.verdicts import answer_sentence
 from radiomics_crlm.report.wording import (
+    ARM_TITLES,
     METRIC_DECIMALS,
     METRIC_TITLES,
     NO_VALUE,
@@ -231,17 +232,6 @@ def decision_panels(artefacts: Artefacts, endpoint: str, models: list[str]) -> l
     return panels
 
 
-_ARMS = {
-    "rules": "Rules only",
-    "clinical": "Clinical",
-    "radiomics": "Radiomics",
-    "combined": "Combined",
-    "volume_only": "Volume only",
-    "negative_control": "Negative control",
-    "permuted_outcome": "Permuted outcome",
-}
-
-
 def answer(artefacts: Artefacts, endpoint: str) -> Part | None:
     """The arms of the question, their differences and the sentence; None if the run has no such table."""
     table = artefacts.of_endpoint("answers", endpoint)
@@ -255,7 +245,7 @@ def answer(artefacts: Artefacts, endpoint: str) -> Part | None:
         model, reference = row.get("model"), row.get("reference")
         arms.append(
             {
-                "arm": _ARMS.get(row["arm"], str(row["arm"])),
+                "arm": ARM_TITLES.get(row["arm"], str(row["arm"])),
                 "title": title_of(artefacts, model) if model else "",
                 "text": interval(row["estimate"], row["lower"], row["upper"]),
                 "reference": title_of(artefacts, reference) if reference else "",
@@ -269,7 +259,7 @@ def answer(artefacts: Artefacts, endpoint: str) -> Part | None:
     methods: dict[str, list[str]] = {}
     for row in rows:
         if row["method"]:
-            methods.setdefault(row["method"], []).append(_ARMS.get(row["arm"], row["arm"]))
+            methods.setdefault(row["method"], []).append(ARM_TITLES.get(row["arm"], row["arm"]))
     return {
         "sentence": answer_sentence(rows),
         "arms": arms,

@@ -32,6 +32,17 @@ LEARNERS = {
     "stacking": "clinical and radiomic parts, stacked",
 }
 
+ARM_TITLES = {
+    "rules": "Rules only",
+    "clinical": "Clinical",
+    "radiomics": "Radiomics",
+    "combined": "Combined",
+    "volume_only": "Volume only",
+    "negative_control": "Negative control",
+    "permuted_outcome": "Permuted outcome",
+}
+"""Arms of the table ``answers``, in its order."""
+
 METRIC_TITLES = {
     "c_index": "C",
     "auc": "AUC",
