@@ -8,7 +8,6 @@ import plain_statistics as plain
 import pytest
 from lifelines import CoxPHFitter
 from oracle_comparison import Compare, oracle
-from random_outcomes import ITERATIVE
 from scipy.linalg import expm
 from sklearn.linear_model import LogisticRegression
 
@@ -54,7 +53,7 @@ def _lifelines(X: np.ndarray, y: Outcome, penalty: float) -> tuple[CoxPHFitter, 
     "Ridge Cox regression",
     against="lifelines",
     covers=("cox.fit_ridge_cox", "cox.risk_sets", "linear.RidgeCox", "linear.ridge_hazard"),
-    tolerance=ITERATIVE,
+    tolerance=1e-6,
     fast=20,
 )
 @pytest.mark.parametrize("ties", [False, True])
@@ -79,7 +78,7 @@ def test_breslow_baseline_equals_lifelines(compare: Compare) -> None:
     "Probabilities of the ridge Cox model",
     against="lifelines (baseline hazard at whole months)",
     covers=("linear.RidgeCox", "risk.cumulative_incidence", "risk.by_whole_months", "risk.linear_risk"),
-    tolerance=ITERATIVE,
+    tolerance=1e-6,
     fast=10,
 )
 def test_probabilities_equal_lifelines(compare: Compare) -> None:
@@ -135,7 +134,7 @@ def test_incidence_equals_the_markov_chain(compare: Compare) -> None:
         "risk.probability_at_horizon",
         "elastic.LogLoss",
     ),
-    tolerance=ITERATIVE,
+    tolerance=1e-6,
 )
 def test_ridge_logistic_equals_scikit_learn(compare: Compare) -> None:
     for seed in compare:

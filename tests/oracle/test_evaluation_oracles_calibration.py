@@ -7,7 +7,6 @@ import plain_statistics as plain
 import statsmodels.api as sm
 from lifelines import AalenJohansenFitter
 from oracle_comparison import Compare, oracle
-from random_outcomes import ITERATIVE
 
 from radiomics_crlm.evaluation.calibration import calibration_groups, calibration_line
 from radiomics_crlm.evaluation.outcome import Outcome, make_outcome
@@ -65,7 +64,7 @@ def test_spline_equals_the_textbook(compare: Compare) -> None:
     against="statsmodels (weighted GLM, complementary log-log), distances written plainly "
     "(Austin and Steyerberg 2019, doi:10.1002/sim.8281)",
     covers=("smooth_calibration.smooth_calibration",),
-    tolerance=ITERATIVE,
+    tolerance=1e-6,
 )
 def test_smooth_curve_and_its_distances_equal_statsmodels(compare: Compare) -> None:
     """In the sample and in a resample, whose knots are those of the sample; repeats are stacked."""
@@ -107,7 +106,7 @@ def test_smooth_curve_and_its_distances_equal_statsmodels(compare: Compare) -> N
     "Calibration slope and intercept with limits",
     against="statsmodels (GEE with robust variance), weights written plainly",
     covers=("calibration.calibration_line",),
-    tolerance=ITERATIVE,
+    tolerance=1e-8,
 )
 def test_calibration_line_equals_statsmodels(compare: Compare) -> None:
     """Estimates of the weighted logistic regressions, and their sandwich limits clustered by patient."""

@@ -60,7 +60,7 @@ _NETS = [(penalty, l1_ratio) for penalty in (0.2, 0.05, 0.01) for l1_ratio in (0
     "Elastic-net logistic regression, weighted for censoring",
     against="scikit-learn (saga, where its own subgradient says that it has arrived)",
     covers=("linear.ElasticNetLogistic", "elastic.fit_elastic_net", "elastic.minimise_quadratic"),
-    tolerance=ITERATIVE,
+    tolerance=1e-6,
     fast=20,
 )
 def test_elastic_net_logistic_equals_scikit_learn(compare: Compare) -> None:
@@ -99,7 +99,7 @@ def _violation(
     "Elastic-net Cox regression",
     against="scikit-survival (coxnet)",
     covers=("linear.ElasticNetCox", "elastic.fit_elastic_net", "cox.PartialLikelihood"),
-    tolerance=ITERATIVE,
+    tolerance=1e-5,
 )
 def test_elastic_net_cox_equals_coxnet(compare: Compare) -> None:
     """Without ties: coxnet has Breslow's. The competing event is censoring."""
@@ -166,7 +166,7 @@ def _gradient(X: np.ndarray, y: Outcome, learner: ElasticNetCox | ElasticNetLogi
     "Fine-Gray regression without penalty",
     against="comprisk",
     covers=("linear.FineGray", "cox.fit_ridge_cox", "cox.risk_sets", "cox.RiskSets"),
-    tolerance=ITERATIVE,
+    tolerance=1e-8,
 )
 def test_fine_gray_equals_comprisk(compare: Compare) -> None:
     """No ties: Efron here, Breslow there."""
@@ -181,7 +181,7 @@ def test_fine_gray_equals_comprisk(compare: Compare) -> None:
     "Fine-Gray regression with ridge penalty",
     against="comprisk",
     covers=("linear.FineGray",),
-    tolerance=ITERATIVE,
+    tolerance=1e-6,
     fast=20,
 )
 def test_penalised_fine_gray_equals_comprisk(compare: Compare) -> None:
@@ -199,7 +199,7 @@ def test_penalised_fine_gray_equals_comprisk(compare: Compare) -> None:
     "Fine-Gray regression with ties",
     against="lifelines (weighted Cox model of expanded rows, Geskus 2011, doi:10.1111/j.1541-0420.2010.01420.x)",
     covers=("cox.fit_ridge_cox", "cox.risk_sets"),
-    tolerance=ITERATIVE,
+    tolerance=1e-6,
     fast=4,
 )
 def test_fine_gray_equals_a_weighted_cox_model_with_ties(compare: Compare) -> None:
@@ -248,7 +248,7 @@ def test_fine_gray_without_a_competing_event_is_the_ridge_cox_model(ties: bool) 
     "Incidence of the Fine-Gray model",
     against="comprisk",
     covers=("linear.FineGray", "risk.subdistribution_baseline"),
-    tolerance=ITERATIVE,
+    tolerance=1e-6,
 )
 def test_incidence_of_fine_gray_equals_comprisk(compare: Compare) -> None:
     for seed in compare:
@@ -377,7 +377,7 @@ def _lesions(seed: int) -> tuple[np.ndarray, Outcome, np.ndarray, np.ndarray]:
     "Ridge Cox regression on lesions (weights 1 / number, Breslow ties)",
     against="scikit-survival, lesions repeated in proportion to their weights",
     covers=("lesion_learners.LesionRidgeCox", "lesion_learners.WeightedLikelihood"),
-    tolerance=ITERATIVE,
+    tolerance=1e-6,
     fast=40,
 )
 def test_lesion_cox_equals_scikit_survival(compare: Compare) -> None:
@@ -398,7 +398,7 @@ def test_lesion_cox_equals_scikit_survival(compare: Compare) -> None:
     "Ridge logistic regression on lesions (weights 1 / number)",
     against="scikit-learn (Newton-Cholesky), weights written plainly; shift by SciPy's root finder",
     covers=("lesion_learners.LesionRidgeLogistic", "lesion_learners.calibrating_shift"),
-    tolerance=ITERATIVE,
+    tolerance=1e-6,
     fast=40,
 )
 def test_lesion_logistic_equals_scikit_learn(compare: Compare) -> None:

@@ -70,7 +70,7 @@ def test_every_arm_stands_with_the_numbers_of_the_table(made):
             assert row[name] == (None if pd.isna(source[name]) else source[name])
     assert part["sentence"] == answer_sentence(saved.to_dict("records"))
     (rows,) = [group["rows"] for group in block(card, "table")["groups"]]
-    assert [row["head"] for row in rows][:4] == ["Rules", "Clinical", "Radiomics", "Combined"]
+    assert [row["head"] for row in rows][:4] == ["Rules only", "Clinical", "Radiomics", "Combined"]
     assert rows[3]["cells"][5]["value"] == saved.set_index("arm").loc["combined", "difference"]
     assert rows[3]["strong"]
     # Two controls were not fitted here; the reason stands below the name of the arm.
