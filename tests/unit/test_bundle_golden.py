@@ -1,0 +1,48 @@
+"""Bundles of every protocol, written once and never again: they load, and say what they said then."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from golden_bundles import GOLDEN, NAMES, table_of
+
+from radiomics_crlm.scoring.bundle import load_bundle, write_bundle
+
+CASES = sorted(folder.relative_to(GOLDEN) for folder in GOLDEN.glob("protocol_*/*"))
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_golden_bundle_says_what_it_said(case: Path, tmp_path: Path) -> None:
+    start = time.perf_counter()
+    bundle = load_bundle(GOLDEN / case / "bundle")
+    assert time.perf_counter() - start < 0.5
+    expected = json.loads((GOLDEN / case / "expected.json").read_text(encoding="utf-8"))
+    table = table_of(expected["inputs"], bundle.content.inputs)
+    assert f"protocol_{bundle.content.protocol}" == case.parent.name
+    np.testing.assert_allclose(bundle.model.risk(table), expected["risk"], rtol=1e-12, atol=1e-12)
+    found = bundle.model.probability(table, expected["months"])
+    np.testing.assert_allclose(found, expected["probability"], rtol=0, atol=1e-12)
+    # Written again it is the same bundle: nothing was lost or reinterpreted in reading it.
+    assert write_bundle(tmp_path / "again", bundle.content, bundle.model) == bundle.sha256
+
+
+def test_every_deliverable_model_has_one_and_all_are_small() -> None:
+    protocols = {case.parent.name for case in CASES}
+    assert "protocol_1" in protocols
+    assert {case.name for case in CASES if case.parent.name == "protocol_1"} == set(NAMES)
+    sizes = {case: sum(p.stat().st_size for p in (GOLDEN / case).rglob("*.json")) for case in CASES}
+    assert max(sizes.values()) < 100_000
+    assert sum(sizes.values()) < 1_000_000
+
+
+def test_the_numbers_are_worth_guarding() -> None:
+    """Patients differ, one of them is unknown altogether, and probabilities are some way from 0 and 1."""
+    for case in CASES:
+        expected = json.loads((GOLDEN / case / "expected.json").read_text(encoding="utf-8"))
+        assert len(set(expected["risk"])) > 4
+        assert all(cells[1] is None for cells in expected["inputs"].values())
+        assert 0.05 < np.median(expected["probability"]) < 0.95
