@@ -25,6 +25,7 @@ from radiomics_crlm.modelling.frozen import FrozenModel
 from radiomics_crlm.modelling.scans import CHANGE_TO, ScanBlock, as_blocks, by_block, refuse_late_scans
 from radiomics_crlm.provenance.files import canonical_json
 from radiomics_crlm.schema import load_schema, refuse_later
+from radiomics_crlm.scoring.reference import Novelty, ShiftReference, Uncertainty
 from radiomics_crlm.scoring.sealed import check_protocol, parse_object, seal, unseal
 from radiomics_crlm.scoring.trees import check_trees
 
@@ -36,6 +37,8 @@ _RADIOMICS_NAME = re.compile(r"[a-z0-9]+__[A-Za-z0-9_.\-]{1,150}")
 _PREFIX = re.compile(r"([A-Za-z0-9_.\-]{1,80}:)?")
 # Absent from the bundles of one scan, as from those of the time before there were others.
 _OF_SEVERAL = ("blocks", "extractions")
+# Absent from bundles of the time before, and where the training cannot tell.
+_OF_TRAINING = ("uncertainty", "novelty", "shift")
 # Fewer known values than this per tail would make a percentile the value of one or two patients.
 _SMALLEST_TAIL = 5
 _SMALLEST_SCALE = 1e-30
@@ -98,6 +101,9 @@ class BundleContent(Strict):
     blocks: tuple[ScanBlock, ...] = Field(default=(), max_length=100)
     extractions: dict[Line, Extraction] = Field(default_factory=dict)
     training: TrainingSummary
+    uncertainty: Uncertainty | None = None
+    novelty: Novelty | None = None
+    shift: ShiftReference | None = None
     horizons: tuple[Annotated[int, Field(ge=1, le=600)], ...] = Field(
         description="months for which it has probabilities"
     )
@@ -229,6 +235,7 @@ def write_bundle(folder: Path, content: BundleContent, model: FrozenModel) -> st
     described = content.model_dump(mode="json")
     if not content.blocks:
         described = {name: value for name, value in described.items() if name not in _OF_SEVERAL}
+    described = {name: value for name, value in described.items() if name not in _OF_TRAINING or value is not None}
     _refuse_control_characters(described)
     files = {BUNDLE: _json(described), MODEL: _json(model.to_state())}
     if model.booster is not None:
