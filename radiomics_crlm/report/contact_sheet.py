@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 _COLOURS = ("#E69F00", "#56B4E9", "#CC79A7", "#F0E442", "#009E73", "#D55E00")
 _VERDICT_COLOURS = {"pass": "#00704f", "doubtful": "#8a5a00", "fail": "#b3261e"}
 _TILE_INCHES, _TEXT_INCHES, _HEAD_INCHES = 2.35, 2.75, 0.42
+_STRIP_TITLE_INCHES = 0.22
 _DPI = 110
 _BAR_MM = 50.0
 _HALO = [patheffects.withStroke(linewidth=2.2, foreground="black")]
@@ -92,6 +93,33 @@ def draw_sheet(patient: str, panels: Sequence[Panel]) -> bytes:
     return buffer.getvalue()
 
 
+def draw_strip(panels: Sequence[Panel], *, columns: int = 4) -> bytes:
+    """The slices alone as PNG, for a page that says the rest in text; the same content gives the same bytes.
+
+    Per scan a line with its title, then its slices from head to feet, ``columns`` in a row, lesions and liver outlined
+    and each slice with a scale bar. Neither key nor facts are drawn.
+    """
+    wide = min(columns, max((len(p.tiles) for p in panels), default=1)) or 1
+    heights = [_strip_height(p) * -(-max(len(p.tiles), 1) // wide) + _STRIP_TITLE_INCHES for p in panels]
+    total, width = sum(heights), wide * _TILE_INCHES
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(width, total), dpi=_DPI)
+        FigureCanvasAgg(figure)
+        top = total
+        for panel, height in zip(panels, heights, strict=True):
+            figure.text(0.05 / width, (top - 0.05) / total, panel.title, fontsize=9, fontweight="bold", va="top")
+            each = _strip_height(panel)
+            for k, tile in enumerate(panel.tiles):
+                bottom = top - _STRIP_TITLE_INCHES - each * (k // wide + 1)
+                place = ((k % wide) * _TILE_INCHES + 0.03, bottom + 0.03, _TILE_INCHES - 0.06, each - 0.22)
+                axes = figure.add_axes((place[0] / width, place[1] / total, place[2] / width, place[3] / total))
+                _draw_tile(axes, tile, panel.window, bar=True)
+            top -= height
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
 def render_index(entries: Sequence[Entry], title: str) -> str:
     """The page with all patients: what needs a look first, then every sheet in order. No script, no request."""
     environment = Environment(
@@ -105,11 +133,21 @@ def render_index(entries: Sequence[Entry], title: str) -> str:
     return environment.get_template("contact_sheet.html.j2").render(entries=entries, counts=counts, title=title)
 
 
+def _shape(panel: Panel) -> float:
+    """Height over width of the tallest slice, at most 1.4."""
+    shapes = (t.pixels.shape[0] * t.step_mm[0] / (t.pixels.shape[1] * t.step_mm[1]) for t in panel.tiles)
+    return min(max(shapes, default=1.0), 1.4)
+
+
+def _strip_height(panel: Panel) -> float:
+    """Inches of a row of slices with their titles."""
+    return _TILE_INCHES * _shape(panel) + 0.22
+
+
 def _row_height(panel: Panel) -> float:
     """Inches: room for the tallest slice and for the text."""
-    tall = max((t.pixels.shape[0] * t.step_mm[0] / (t.pixels.shape[1] * t.step_mm[1]) for t in panel.tiles), default=1)
     lines = 1 + sum(len(_wrapped(text)) for text in (*panel.facts, *(r for _, r in panel.findings)))
-    return max(_TILE_INCHES * min(tall, 1.4) + 0.3, 0.145 * lines + 0.3)
+    return max(_TILE_INCHES * _shape(panel) + 0.3, 0.145 * lines + 0.3)
 
 
 def _draw_panel(figure: Figure, panel: Panel, *, top: float, height: float, size: tuple[float, float]) -> None:

@@ -54,7 +54,7 @@ def build_sheet(row: Mapping[str, object], origins: Mapping[str, str] | None = N
     warned = sorted(
         {code for r in results.values() if not _is_null(r["warnings"]) for code in r["warnings"].split(";")}
     )
-    shown = [_rule_part(rule_id, results[rule_id], cells) for rule_id in results]
+    shown = [rule_part(rule_id, results[rule_id], cells) for rule_id in results]
     by_family = {one["rule"]: one for one in shown}
     families = [
         {
@@ -106,7 +106,8 @@ def _value_text(value: object) -> str:
     return clean(value)
 
 
-def _rule_part(rule_id: str, row: Mapping[Any, Any], cells: Mapping[str, object]) -> Part:
+def rule_part(rule_id: str, row: Mapping[Any, Any], cells: Mapping[str, object]) -> Part:
+    """One rule in words: a row of the table ``rules`` and the known inputs of the patient it is of."""
     told = clinical.describe(rule_id)
     result = {key: None if _is_null(value) else value for key, value in row.items()}
     details = json.loads(result["details"]) if result["details"] else {}

@@ -91,13 +91,16 @@ def _look(patient: str, scans: Sequence[ScanFiles], root: Path, most: int) -> _S
         checks, measured = check_loaded(scan, files), measure_scan(scan.lesions, scan.anatomy)
         seen.quality += [{**files.as_columns(), **asdict(c)} for c in checks]
         seen.measured.append({**files.as_columns(), **measured_row(measured)})
-        panels.append(_panel(files, scan, checks, measured, most))
+        panels.append(scan_panel(files, scan, checks, measured, most))
     if panels:
         seen.picture = draw_sheet(patient, panels)
     return seen
 
 
-def _panel(files: ScanFiles, scan: LoadedScan, checks: Sequence[Check], measured: ScanMeasurement, most: int) -> Panel:
+def scan_panel(
+    files: ScanFiles, scan: LoadedScan, checks: Sequence[Check], measured: ScanMeasurement, most: int
+) -> Panel:
+    """What a contact sheet shows of a scan: at most so many slices, measured facts and findings of the checks."""
     slices = key_slices(scan, most=most)
     tiles = tuple(
         Tile(
