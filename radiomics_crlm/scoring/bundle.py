@@ -26,10 +26,10 @@ from radiomics_crlm.modelling.scans import CHANGE_TO, ScanBlock, as_blocks, by_b
 from radiomics_crlm.provenance.files import canonical_json
 from radiomics_crlm.schema import load_schema, refuse_later
 from radiomics_crlm.scoring.reference import Novelty, ShiftReference, Uncertainty
-from radiomics_crlm.scoring.sealed import check_protocol, parse_object, seal, unseal
+from radiomics_crlm.scoring.sealed import DESCRIPTION, check_protocol, parse_object, seal, unseal
 from radiomics_crlm.scoring.trees import check_trees
 
-BUNDLE, MODEL, BOOSTER = "bundle.json", "model.json", "booster.json"
+BUNDLE, MODEL, BOOSTER = DESCRIPTION, "model.json", "booster.json"
 _CAPS = {BUNDLE: 4 * 2**20, MODEL: 16 * 2**20, BOOSTER: 16 * 2**20}
 _KINDS = {"int": "number", "float": "number", "bool": "boolean", "enum": "category"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -37,8 +37,8 @@ _RADIOMICS_NAME = re.compile(r"[a-z0-9]+__[A-Za-z0-9_.\-]{1,150}")
 _PREFIX = re.compile(r"([A-Za-z0-9_.\-]{1,80}:)?")
 # Absent from the bundles of one scan, as from those of the time before there were others.
 _OF_SEVERAL = ("blocks", "extractions")
-# Absent from bundles of the time before, and where the training cannot tell.
-_OF_TRAINING = ("uncertainty", "novelty", "shift")
+# Fields that protocol 1 does not have; a bundle without any of them, where the training cannot tell, is one of it.
+_SINCE_2 = ("uncertainty", "novelty", "shift")
 # Fewer known values than this per tail would make a percentile the value of one or two patients.
 _SMALLEST_TAIL = 5
 _SMALLEST_SCALE = 1e-30
@@ -85,10 +85,10 @@ class BundleContent(Strict):
     """``bundle.json``: what the model predicts, for whom, when, from what.
 
     Radiomics come from the latest scan of one kind (``scans``, made as ``extraction`` says), or from ``blocks`` of
-    scans, with ``extractions`` by kind (``MR/hbp``).
+    scans, with ``extractions`` by kind (``MR/hbp``). ``protocol`` is the lowest number that has all fields which are
+    filled, so that older programs read what they can.
     """
 
-    protocol: Literal[1] = 1
     name: Slug
     title: Line
     endpoint: Slug
@@ -111,6 +111,7 @@ class BundleContent(Strict):
     cautions: tuple[Line, ...] = ()
     performance_claim: bool = True
     versions: dict[Line, Line]
+    protocol: Literal[1, 2] = Field(default_factory=lambda data: _lowest_protocol(data))
 
     @property
     def needs_radiomics(self) -> bool:
@@ -128,6 +129,8 @@ class BundleContent(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> BundleContent:
+        if self.protocol != _lowest_protocol(dict(self)):
+            raise ValueError("the fields are not those of its protocol")
         names = [spec.name for spec in self.inputs]
         if len(set(names)) < len(names) or set(names) != set(self.training.inputs):
             raise ValueError("inputs must be unique and each needs a training summary")
@@ -152,6 +155,10 @@ class Bundle:
     content: BundleContent
     model: FrozenModel
     sha256: str
+
+
+def _lowest_protocol(fields: Mapping[str, Any]) -> Literal[1, 2]:
+    return 2 if any(fields.get(name) is not None for name in _SINCE_2) else 1
 
 
 def _check_blocks(content: BundleContent) -> None:
@@ -232,10 +239,11 @@ def write_bundle(folder: Path, content: BundleContent, model: FrozenModel) -> st
     """
     _refuse_leak(content)
     _check_model(content, model)
-    described = content.model_dump(mode="json")
+    protocol = _lowest_protocol(dict(content))
+    described = content.model_dump(mode="json") | {"protocol": protocol}
     if not content.blocks:
         described = {name: value for name, value in described.items() if name not in _OF_SEVERAL}
-    described = {name: value for name, value in described.items() if name not in _OF_TRAINING or value is not None}
+    described = {name: value for name, value in described.items() if name not in _SINCE_2 or value is not None}
     _refuse_control_characters(described)
     files = {BUNDLE: _json(described), MODEL: _json(model.to_state())}
     if model.booster is not None:
@@ -245,7 +253,7 @@ def write_bundle(folder: Path, content: BundleContent, model: FrozenModel) -> st
         raise InputError(
             "a part of the bundle is too large", where=oversized[0], expected=f"{_CAPS[oversized[0]]} bytes"
         )
-    return seal(folder, files)
+    return seal(folder, files, protocol=protocol)
 
 
 def _json(content: Mapping[str, Any]) -> bytes:
@@ -262,9 +270,11 @@ def load_bundle(folder: Path) -> Bundle:
     LeakError
         If it would use what is known only after it speaks.
     """
-    files, digest = unseal(folder, _CAPS, required=frozenset({BUNDLE, MODEL}))
+    found = unseal(folder, _CAPS, required=frozenset({BUNDLE, MODEL}))
+    files = found.files
     raw = parse_object(files[BUNDLE], what=BUNDLE)
-    check_protocol(raw, what=BUNDLE)
+    if check_protocol(raw, what=BUNDLE) != found.protocol:
+        raise InputError("the bundle is refused: manifest and description name different protocols", where=BUNDLE)
     try:
         content = BundleContent.model_validate_json(files[BUNDLE], strict=True)
     except ValidationError as error:
@@ -280,7 +290,7 @@ def load_bundle(folder: Path) -> Bundle:
         check_trees(parse_object(booster, what=BOOSTER))
     model = FrozenModel.from_state(parse_object(files[MODEL], what=MODEL), booster)
     _check_model(content, model)
-    return Bundle(content, model, digest)
+    return Bundle(content, model, found.sha256)
 
 
 def _refuse_leak(content: BundleContent) -> None:

@@ -13,7 +13,8 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,16 +23,27 @@ import numpy as np
 from radiomics_crlm.errors import InputError
 from radiomics_crlm.provenance.files import canonical_json, sha256_bytes, write_bytes
 
-MANIFEST = "manifest.json"
-PROTOCOL = 1
+MANIFEST, DESCRIPTION = "manifest.json", "bundle.json"
+PROTOCOLS = (1, 2)
+"""Numbers of the formats that are read; the last is the newest. What a number means never changes."""
 _MANIFEST_CAP = 64 * 1024
 _MAX_DEPTH = 64
 # Possessive, and an unclosed string runs to the end: no hostile text makes it look at a byte twice.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_VERSION = re.compile(r"[0-9A-Za-z.+\-]{1,40}")
 
 
-def seal(folder: Path, files: Mapping[str, bytes]) -> str:
+@dataclass(frozen=True)
+class Unsealed:
+    """What was in a sealed folder: content by file name (without the manifest), the protocol, the SHA-256 of all."""
+
+    files: Mapping[str, bytes]
+    protocol: int
+    sha256: str
+
+
+def seal(folder: Path, files: Mapping[str, bytes], *, protocol: int = 1) -> str:
     """Write files and their manifest as a folder, whole or not at all.
 
     Parameters
@@ -40,6 +52,8 @@ def seal(folder: Path, files: Mapping[str, bytes]) -> str:
         Must not exist yet, or hold exactly these bytes.
     files
         Content by file name.
+    protocol
+        Number of the format of the files.
 
     Returns
     -------
@@ -50,8 +64,8 @@ def seal(folder: Path, files: Mapping[str, bytes]) -> str:
     InputError
         If something else is already there.
     """
-    manifest = _manifest(files)
-    content = {**files, MANIFEST: (canonical_json(manifest) + "\n").encode()}
+    manifest = _manifest(files, protocol)
+    content = {**files, MANIFEST: _canonical(manifest)}
     if _occupied(folder):
         return _confirm_same(folder, content, manifest["bundle_sha256"])
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +86,7 @@ def seal(folder: Path, files: Mapping[str, bytes]) -> str:
     return str(manifest["bundle_sha256"])
 
 
-def unseal(folder: Path, caps: Mapping[str, int], *, required: frozenset[str]) -> tuple[dict[str, bytes], str]:
+def unseal(folder: Path, caps: Mapping[str, int], *, required: frozenset[str]) -> Unsealed:
     """Read a sealed folder.
 
     Parameters
@@ -84,10 +98,6 @@ def unseal(folder: Path, caps: Mapping[str, int], *, required: frozenset[str]) -
     required
         Files that must be there.
 
-    Returns
-    -------
-    Content by file name (without the manifest), and the SHA-256 of the whole.
-
     Raises
     ------
     InputError
@@ -96,9 +106,14 @@ def unseal(folder: Path, caps: Mapping[str, int], *, required: frozenset[str]) -
     """
     present = _entries(folder)
     if MANIFEST not in present:
+        if "MLmodel" in present:
+            remedy = "give the folder that the MLflow model names as its data"
+            raise _bad("this is an MLflow model, not a bundle", expected=f"a file named {MANIFEST}", remedy=remedy)
         raise _bad("there is no manifest", expected=f"a file named {MANIFEST}")
-    manifest = parse_object(_read(folder / MANIFEST, _MANIFEST_CAP), what=MANIFEST)
-    check_protocol(manifest, what=MANIFEST)
+    sealed = _read(folder / MANIFEST, _MANIFEST_CAP)
+    manifest = parse_object(sealed, what=MANIFEST)
+    writer = "" if manifest.get("protocol") in PROTOCOLS else _writer(folder, caps, present)
+    protocol = check_protocol(manifest, what=MANIFEST, writer=writer)
     listed = _listed(manifest, caps)
     if absent := sorted((required | set(listed)) - present):
         raise _bad("a file is missing", where=absent[0])
@@ -112,28 +127,55 @@ def unseal(folder: Path, caps: Mapping[str, int], *, required: frozenset[str]) -
             raise _bad("the size differs from the manifest", where=name)
         if sha256_bytes(data) != listed[name]["sha256"]:
             raise _bad("the content differs from the manifest", where=name, remedy="copy the bundle anew")
-    return content, str(manifest["bundle_sha256"])
+    if sealed != _canonical(manifest):
+        raise _bad("the manifest is not written as this program writes it", where=MANIFEST)
+    return Unsealed(content, protocol, str(manifest["bundle_sha256"]))
 
 
-def check_protocol(content: Mapping[str, Any], *, what: str) -> None:
-    """Refuse what another version of the format may mean differently.
+def check_protocol(content: Mapping[str, Any], *, what: str, writer: str = "") -> int:
+    """The protocol number; what is not known may mean anything and is refused.
+
+    Parameters
+    ----------
+    content
+        Object with a ``protocol``.
+    what
+        Where it stands.
+    writer
+        Version of the program that wrote it, if it says so.
 
     Raises
     ------
     InputError
-        If the protocol number is not the one this program writes.
+        If this program does not read that protocol.
     """
     found = content.get("protocol")
+    known = " or ".join(map(str, PROTOCOLS))
     if type(found) is not int or found < 1:
-        raise _bad("there is no protocol number", where=what, expected=str(PROTOCOL))
-    if found != PROTOCOL:
+        raise _bad("there is no protocol number", where=what, expected=known, remedy="give a folder that crlm wrote")
+    if found not in PROTOCOLS:
+        by = f", written by radiomics_crlm {writer}" if writer else ""
         raise _bad(
             "the bundle was written in a newer format",
             where=what,
-            expected=f"protocol {PROTOCOL}",
-            got=f"protocol {found}" if found < 10**6 else "a very large number",
-            remedy="update the program",
+            expected=f"protocol {known}",
+            got=f"protocol {found}{by}" if found < 10**6 else "a very large number",
+            remedy=f"update this program{f' to {writer} or later' if writer else ''}, or train the model with this one",
         )
+    return found
+
+
+def _writer(folder: Path, caps: Mapping[str, int], present: Collection[str]) -> str:
+    """Version of the program that wrote a bundle, as far as its description can be understood."""
+    if DESCRIPTION not in present or DESCRIPTION not in caps:
+        return ""
+    try:
+        described = parse_object(_read(folder / DESCRIPTION, caps[DESCRIPTION]), what=DESCRIPTION)
+    except InputError:
+        return ""
+    versions = described.get("versions")
+    found = versions.get("radiomics_crlm") if isinstance(versions, dict) else None
+    return found if isinstance(found, str) and _VERSION.fullmatch(found) else ""
 
 
 def parse_object(data: bytes, *, what: str) -> dict[str, Any]:
@@ -189,10 +231,14 @@ def _depth(data: bytes) -> int:
     return int(np.cumsum(steps).max(initial=0))
 
 
-def _manifest(files: Mapping[str, bytes]) -> dict[str, Any]:
+def _canonical(manifest: Mapping[str, Any]) -> bytes:
+    return (canonical_json(manifest) + "\n").encode()
+
+
+def _manifest(files: Mapping[str, bytes], protocol: int) -> dict[str, Any]:
     listed = {name: {"sha256": sha256_bytes(data), "size": len(data)} for name, data in files.items()}
     total = sha256_bytes(canonical_json(listed).encode())
-    return {"protocol": PROTOCOL, "files": listed, "bundle_sha256": total}
+    return {"protocol": protocol, "files": listed, "bundle_sha256": total}
 
 
 def _listed(manifest: Mapping[str, Any], caps: Mapping[str, int]) -> dict[str, dict[str, Any]]:

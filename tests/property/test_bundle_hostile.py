@@ -61,7 +61,8 @@ def reseal(folder: Path, **changed: bytes) -> None:
     total = sha256_bytes(canonical_json(listed).encode())
     for name, data in files.items():
         (folder / name).write_bytes(data)
-    (folder / "manifest.json").write_text(json.dumps({"protocol": 1, "files": listed, "bundle_sha256": total}))
+    sealed = {"protocol": 1, "files": listed, "bundle_sha256": total}
+    (folder / "manifest.json").write_text(canonical_json(sealed) + "\n")
 
 
 def edit(folder: Path, name: str, change: Callable[[dict[str, Any]], object]) -> None:
@@ -171,7 +172,7 @@ MANIFESTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "size as text": (lambda m: m["files"]["model.json"].update(size="9"), "size and sha256"),
     "total hash wrong": (lambda m: m.update(bundle_sha256="0" * 64), "its own hash"),
     "total hash a list": (lambda m: m.update(bundle_sha256=[]), "its own hash"),
-    "newer manifest": (lambda m: m.update(protocol=2), "newer format; expected protocol 1; got protocol 2"),
+    "newer manifest": (lambda m: m.update(protocol=3), "newer format; expected protocol 1 or 2; got protocol 3"),
     "protocol true": (lambda m: m.update(protocol=True), "no protocol number"),
 }
 
