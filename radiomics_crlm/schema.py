@@ -30,6 +30,8 @@ MISSING_CODES = frozenset({"", "-999", "-999.0", "na", "n/a", "nan", "none", "nu
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "1.0"}), frozenset({"false", "0", "no", "0.0"})
 _TYPES = ("string", "int", "float", "bool", "enum", "date")
 _MAX_REPORTED = 10
+# Beyond it a float no longer tells whole numbers apart.
+_LARGEST_WHOLE = 2.0**53
 
 
 @dataclass(frozen=True)
@@ -175,18 +177,28 @@ def parse_table(
             got=f"{len(raw.columns)} columns without them",
             remedy="add or rename the columns",
         )
-    key = raw[schema.key[0]].astype(str).str.strip().tolist() if schema.key[0] in raw else [""] * len(raw)
-    problems: list[Problem] = []
+    found: list[tuple[int, str, str, str]] = []
     columns: dict[str, pd.Series] = {}
     for name in raw.columns:
         spec = schema.spec(name)
         if spec is None:  # _rename has refused unknown columns
             continue
         columns[name], bad = _parse_column(raw[name], spec, MISSING_CODES if missing_codes else frozenset({""}))
-        for position, code in bad:
-            problems.append(Problem(position + 2, key[position], name, code, spec.rule()))
-    problems.sort(key=lambda p: (p.row, p.column))
-    return ParsedTable(pd.DataFrame(columns, index=raw.index).reset_index(drop=True), problems)
+        found += [(position, name, code, spec.rule()) for position, code in bad]
+    return ParsedTable(pd.DataFrame(columns, index=raw.index).reset_index(drop=True), _problems(found, raw, schema))
+
+
+def _problems(found: list[tuple[int, str, str, str]], raw: pd.DataFrame, schema: TableSchema) -> list[Problem]:
+    """Bad cells (position, column, code, rule) in the order of their rows, with the keys of these rows."""
+    if not found:
+        return []
+    places = sorted({position for position, *_ in found})
+    keys = [""] * len(places)
+    if schema.key[0] in raw:
+        keys = raw[schema.key[0]].iloc[places].astype(str).str.strip().tolist()
+    key_of = dict(zip(places, keys, strict=True))
+    problems = [Problem(position + 2, key_of[position], *rest) for position, *rest in found]
+    return sorted(problems, key=lambda p: (p.row, p.column))
 
 
 def _rename(raw: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
@@ -217,12 +229,17 @@ def _parse_column(
     codes, distinct = pd.factorize(cells)
     last = len(distinct)
     codes = np.where(codes < 0, last, codes)
-    values, bad = _parse_cells(pd.Series([*distinct, None], dtype="str"), spec, missing_codes)
+    texts = pd.Series([*distinct.to_numpy(dtype=object), None], dtype="object")
+    values, bad = _parse_cells(texts, spec, missing_codes)
     taken = values.take(codes).set_axis(cells.index)
     if not bad:
         return taken, []
-    rows = pd.Series(np.arange(len(codes))).groupby(codes).indices
-    return taken, [(int(row), code) for position, code in bad for row in rows.get(position, ())]
+    suspects = np.zeros(last + 1, dtype=bool)
+    suspects[[position for position, _ in bad]] = True
+    rows: dict[int, list[int]] = {}
+    for row in np.flatnonzero(suspects[codes]).tolist():
+        rows.setdefault(int(codes[row]), []).append(row)
+    return taken, [(row, code) for position, code in bad for row in rows.get(position, ())]
 
 
 def _parse_cells(
@@ -232,9 +249,11 @@ def _parse_cells(
         text: pd.Series = cells.astype("float64")
         null = text.isna() | (text == -999 if "-999" in missing_codes else False)
     else:
-        text = cells.map(_cell_text).astype("str")
+        words = [_cell_text(cell) for cell in cells.tolist()]
+        text = pd.Series(words, index=cells.index, dtype="str")
         # A level of an enumeration, such as "none" for extrahepatic disease, is a value and not a missing code.
-        null = text.str.casefold().isin(missing_codes - {level.casefold() for level in spec.allowed})
+        unknown = missing_codes - {level.casefold() for level in spec.allowed}
+        null = pd.Series([word.casefold() in unknown for word in words], index=cells.index, dtype=bool)
     values, wrong = _CONVERTERS[spec.type](text.mask(null), spec)
     bad = [(int(i), "wrong_type" if spec.type != "enum" else "not_allowed") for i in np.flatnonzero(wrong & ~null)]
     if spec.type in ("int", "float"):
@@ -250,6 +269,8 @@ def _parse_cells(
 
 
 def _cell_text(cell: object) -> str:
+    if type(cell) is str:
+        return cell.strip()
     if cell is None or cell is pd.NA or cell is pd.NaT or (isinstance(cell, float) and np.isnan(cell)):
         return ""
     if isinstance(cell, pd.Timestamp):
@@ -266,8 +287,8 @@ def _to_number(text: pd.Series, spec: ColumnSpec) -> tuple[pd.Series, np.ndarray
     numbers = numbers.where(np.isfinite(numbers))
     wrong = text.notna() & numbers.isna()
     if spec.type == "int":
-        fractional = numbers.notna() & (numbers != numbers.round())
-        return numbers.mask(fractional).astype("Int64"), (wrong | fractional).to_numpy()
+        unfit = numbers.notna() & ((numbers != numbers.round()) | (numbers.abs() > _LARGEST_WHOLE))
+        return numbers.mask(unfit).astype("Int64"), (wrong | unfit).to_numpy()
     return numbers, wrong.to_numpy()
 
 

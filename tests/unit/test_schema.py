@@ -47,6 +47,7 @@ def test_a_level_named_none_is_a_value():
         ("cea_ng_ml", "100001", "out_of_range"),
         ("n_liver_mets", "2.5", "wrong_type"),
         ("n_liver_mets", "0", "out_of_range"),
+        ("n_liver_mets", "99999999999999999999999", "wrong_type"),
         ("age_years", "17.9", "out_of_range"),
         ("bilobar", "perhaps", "wrong_type"),
         ("sex", "Herr", "not_allowed"),
