@@ -16,7 +16,6 @@ from pydantic import ConfigDict
 
 from radiomics_crlm.config import FeatureSetConfig
 from radiomics_crlm.errors import ConfigError, InputError, LeakError
-from radiomics_crlm.modelling.lesions import stack_lesions
 from radiomics_crlm.modelling.scans import (
     ScanBlock,
     as_blocks,
@@ -126,6 +125,8 @@ def _lesions_as_columns(
     feature_set: FeatureSetConfig, features_lesion: pd.DataFrame | None
 ) -> tuple[FeatureSetConfig, pd.DataFrame | None]:
     """The same request of a table with one row per scan and columns for each of its lesions."""
+    from radiomics_crlm.modelling.lesions import stack_lesions  # with scikit-learn, which scoring does without
+
     wanted = feature_set.selections[0]
     kind = ScanSelection(wanted.modality, wanted.sequence)
     table = None

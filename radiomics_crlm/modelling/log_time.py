@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import expit, log_ndtr, ndtr
 
 from radiomics_crlm.evaluation.outcome import Floats, Outcome
@@ -55,6 +54,8 @@ def fit_log_time(y: Outcome, distribution: Distribution) -> tuple[float, LogTime
 
     start = np.array([times[event].mean(), 0.0])
     bounds = [(start[0] - 10.0, start[0] + 10.0), tuple(np.log(_SCALES))]
+    from scipy.optimize import minimize  # slow to load, and predictions do without
+
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-14, "gtol": 1e-10})
     return float(found.x[0]), LogTime(distribution, float(np.exp(found.x[1])), float(np.floor(y["months"].max())))
 
