@@ -16,6 +16,7 @@ from radiomics_crlm.cli import (
     doctor_command,
     fetch_command,
     imaging_commands,
+    part_command,
     report_command,
     robustness_commands,
     rules_commands,
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 for module in (
     study_commands,
+    part_command,
     report_command,
     cohort_commands,
     fetch_command,

@@ -35,6 +35,10 @@ Dask = Annotated[
     str | None, typer.Option(help="Address of a Dask scheduler (tcp://host:8786) whose workers see the same files.")
 ]
 MlflowUri = Annotated[str | None, typer.Option("--mlflow-uri", help="MLflow store; default: sqlite in the out folder.")]
+PartFolders = Annotated[
+    list[Path] | None,
+    typer.Option("--part", help="Folder of 'crlm part', not to be done again; may be given repeatedly."),
+]
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
 
 
@@ -61,6 +65,7 @@ def run_command(
     allow_leak: AllowLeak = False,
     mlflow_uri: MlflowUri = None,
     dask: Dask = None,
+    part: PartFolders = None,
 ) -> None:
     """Run all stages of an experiment: cohort, features, rules, models, SHAP, card, bundles.
 
@@ -78,6 +83,7 @@ def run_command(
             allow_leak=allow_leak,
             mlflow_uri=mlflow_uri,
             dask=dask,
+            parts=part or (),
             progress=screen.progress,
         )
     report(screen, result)

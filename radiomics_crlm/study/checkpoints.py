@@ -12,7 +12,7 @@ import contextlib
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ class Checkpoints:
     ----------
     folder
         Made when the first part is kept.
+    others
+        Folders of other runs, in which parts are looked for too. Nothing is written there or removed.
 
     Attributes
     ----------
@@ -42,13 +44,20 @@ class Checkpoints:
         Files that were not believed.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, others: Sequence[Path] = ()) -> None:
+        self._folder, self._others = folder, tuple(others)
         self.damaged = 0
 
     def get(self, key: str) -> dict[str, Any] | None:
         """What was kept under a key; None if there is nothing, or nothing that can be believed."""
-        path = self._place(key)
+        for folder in (self._folder, *self._others):
+            content = self._read(folder, key)
+            if content is not None:
+                return content
+        return None
+
+    def _read(self, folder: Path, key: str) -> dict[str, Any] | None:
+        path = _place(folder, key)
         try:
             head, _, body = path.read_bytes().partition(b"\n")
             if json.loads(head) != _head(key, body):
@@ -58,8 +67,9 @@ class Checkpoints:
             return None
         except _DAMAGE:
             self.damaged += 1
-            with contextlib.suppress(OSError):  # not ours to remove: it is not believed next time either
-                path.unlink(missing_ok=True)
+            if folder == self._folder:
+                with contextlib.suppress(OSError):  # not ours to remove: it is not believed next time either
+                    path.unlink(missing_ok=True)
             return None
         return content
 
@@ -73,10 +83,11 @@ class Checkpoints:
         """
         body = canonical_json({name: _kept(value) for name, value in content.items()}, indent=None).encode("utf-8")
         head = canonical_json(_head(key, body), indent=None).encode("utf-8")
-        write_bytes(self._place(key), head + b"\n" + body)
+        write_bytes(_place(self._folder, key), head + b"\n" + body)
 
-    def _place(self, key: str) -> Path:
-        return self._folder / key[:2] / f"{key}.json"
+
+def _place(folder: Path, key: str) -> Path:
+    return folder / key[:2] / f"{key}.json"
 
 
 def digest(content: object) -> str:

@@ -19,7 +19,7 @@ from radiomics_crlm.modelling.glassbox import require_interpret
 from radiomics_crlm.modelling.harmonisation import Harmonisation
 from radiomics_crlm.modelling.lesion_learners import LesionLearner
 from radiomics_crlm.modelling.operating import Operating, ThresholdRule
-from radiomics_crlm.modelling.outer import CvDesign
+from radiomics_crlm.modelling.outer import CvDesign, CvResult
 from radiomics_crlm.modelling.recipe import LESIONS, Recipe, not_deliverable, why_not
 from radiomics_crlm.modelling.robustness import Robustness
 from radiomics_crlm.modelling.train import cv_design, fit_final
@@ -255,9 +255,33 @@ def train_models(
     InputError
         Before the first fit: too few events, a constant target, a fold without events.
     """
+    results, attributions = fold_results(
+        experiment, prepared, plans, jobs=jobs, progress=progress, dask=dask, checkpoints=checkpoints
+    )
+    delivered = _delivered(experiment, plans)
+    return Trained(
+        tuple(plans),
+        pd.concat([r.predictions for r in results], ignore_index=True),
+        pd.concat([r.tuning for r in results], ignore_index=True),
+        pd.concat(attributions, ignore_index=True) if attributions else pd.DataFrame(),
+        pd.concat([r.thresholds for r in results], ignore_index=True),
+        {plans[n].endpoint: (plans[n], final_model(experiment, prepared, plans[n])) for n in delivered},
+    )
+
+
+def fold_results(
+    experiment: ExperimentConfig,
+    prepared: Prepared,
+    plans: Sequence[Plan],
+    *,
+    jobs: int,
+    progress: Progress,
+    dask: str | None = None,
+    checkpoints: Checkpoints | None = None,
+) -> tuple[list[CvResult], list[pd.DataFrame]]:
+    """Outer folds of every plan, and the attributions of those that are delivered (parameters of `train_models`)."""
     designs = [design_of(experiment, prepared, plan) for plan in plans]
-    delivered = [n for n, plan in enumerate(plans) if experiment.deliver.get(plan.endpoint) == plan.name]
-    explained = {n: explanation_of(designs[n], checkpoints) for n in delivered}
+    explained = {n: explanation_of(designs[n], checkpoints) for n in _delivered(experiment, plans)}
     results = cross_validate(
         designs,
         models=[n for n, table in explained.items() if table is None],
@@ -272,14 +296,12 @@ def train_models(
             table = out_of_fold_attributions(results[n], data_of(prepared, plans[n]).predictors)
             keep_explanation(designs[n], table, checkpoints)
         attributions.append(table)
-    return Trained(
-        tuple(plans),
-        pd.concat([r.predictions for r in results], ignore_index=True),
-        pd.concat([r.tuning for r in results], ignore_index=True),
-        pd.concat(attributions, ignore_index=True) if attributions else pd.DataFrame(),
-        pd.concat([r.thresholds for r in results], ignore_index=True),
-        {plans[n].endpoint: (plans[n], final_model(experiment, prepared, plans[n])) for n in delivered},
-    )
+    return results, attributions
+
+
+def _delivered(experiment: ExperimentConfig, plans: Sequence[Plan]) -> list[int]:
+    """Positions of the plans whose model is delivered."""
+    return [n for n, plan in enumerate(plans) if experiment.deliver.get(plan.endpoint) == plan.name]
 
 
 def design_of(experiment: ExperimentConfig, prepared: Prepared, plan: Plan) -> CvDesign:

@@ -54,9 +54,15 @@ class Prepared:
 
 
 def acquire_cohort(
-    experiment: ExperimentConfig, *, data: Path | None, out: Path, jobs: int, progress: Progress
+    experiment: ExperimentConfig,
+    *,
+    data: Path | None,
+    out: Path,
+    jobs: int,
+    progress: Progress,
+    made: Path | None = None,
 ) -> Cohort:
-    """Simulate the cohort, or read it from ``data``.
+    """Simulate the cohort into ``out/cohort``, or read it from ``made`` if it was simulated before, or from ``data``.
 
     Raises
     ------
@@ -68,8 +74,9 @@ def acquire_cohort(
     source = experiment.cohort
     if isinstance(source, SimulatedSource):
         settings = parse_config(SimulationConfig, source.settings, where=f"{experiment.name}: cohort.settings")
-        folder = out / "cohort"
-        simulate_cohort(settings, folder, jobs=jobs, on_progress=lambda done, n: progress("simulate", done, n))
+        folder = out / "cohort" if made is None else made
+        if made is None:
+            simulate_cohort(settings, folder, jobs=jobs, on_progress=lambda done, n: progress("simulate", done, n))
         return replace(read_cohort_folder(folder), name="simulated cohort", simulated=True)
     if data is None:
         raise ConfigError(f"the experiment {experiment.name!r} reads real data", remedy="pass --data DIR")
@@ -128,8 +135,11 @@ def prepare(
     progress: Progress,
     dask: str | None = None,
     cache: Path | None = None,
+    made: Path | None = None,
 ) -> Prepared:
-    """Run all stages up to the folds; ``dask`` and ``cache`` are for the extraction (`extract_features`).
+    """Run all stages up to the folds.
+
+    ``made`` is for the cohort (`acquire_cohort`), ``dask`` and ``cache`` are for the extraction (`extract_features`).
 
     Raises
     ------
@@ -142,7 +152,7 @@ def prepare(
     for endpoint in endpoints.values():
         for feature_set in experiment.feature_sets.values():
             refuse_late_scans(blocks_of(feature_set), endpoint.prediction_time)
-    cohort = acquire_cohort(experiment, data=data, out=out, jobs=jobs, progress=progress)
+    cohort = acquire_cohort(experiment, data=data, out=out, jobs=jobs, progress=progress, made=made)
     features, extraction = cohort.features_patient, None
     exclusions = list(cohort.exclusions)
     if features is None and cohort.imaging is not None:

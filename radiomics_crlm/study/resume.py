@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from radiomics_crlm.study.checkpoints import Checkpoints, digest
 
 FOLDER = ".unfinished"
 """In the out folder, as long as the run is not finished."""
-_RUN, _DATA, _LOCK, _FINISHED = "run.json", "data.json", "lock", "finished"
+_RUN, _DATA, _LOCK, _FINISHED, _FOLDS = "run.json", "data.json", "lock", "finished", "folds"
 _EXPECTED = "a new or empty folder, or the unfinished run of this very experiment"
 _REMEDY = "name another folder, or remove it"
 # Temporary files and folders of atomic writes, which a killed process leaves.
@@ -55,8 +55,13 @@ class Unfinished:
 
     def __init__(self, out: Path, *, resumed: bool) -> None:
         self._out, self._folder, self.resumed = out, out / FOLDER, resumed
-        self.checkpoints = Checkpoints(self._folder / "folds")
+        self.checkpoints = Checkpoints(self._folder / _FOLDS)
         self.cache = self._folder / "extraction"
+
+    def take(self, *, extraction: Path | None, folds: Sequence[Path]) -> None:
+        """Use an extraction cache and outer folds that were made elsewhere (:mod:`radiomics_crlm.study.parts`)."""
+        self.cache = self.cache if extraction is None else extraction
+        self.checkpoints = Checkpoints(self._folder / _FOLDS, folds)
 
     def claim(self, data: Mapping[str, str]) -> None:
         """Bind the run to the hashes of its data; to be called when they are known, before the first fit.

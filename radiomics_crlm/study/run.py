@@ -37,6 +37,7 @@ from radiomics_crlm.study.models import (
     plan_models,
     train_models,
 )
+from radiomics_crlm.study.parts import find_parts
 from radiomics_crlm.study.prepare import Prepared, Progress, prepare
 from radiomics_crlm.study.refits import refit_models
 from radiomics_crlm.study.resume import Unfinished, identity, unfinished_run
@@ -73,6 +74,7 @@ def run_experiment(
     allow_leak: bool = False,
     mlflow_uri: str | None = None,
     dask: str | None = None,
+    parts: Sequence[Path] = (),
     progress: Progress,
 ) -> StudyResult:
     """Run all stages of an experiment file and write everything to ``out``.
@@ -96,19 +98,25 @@ def run_experiment(
         Tracking store; by default sqlite in ``out``.
     dask
         Address of a Dask scheduler whose workers extract (they need to see the same files) and do the outer folds.
+    parts
+        Folders of :mod:`radiomics_crlm.study.parts`; what they hold is not done again.
     progress
         Callback ``(stage, done, total)``.
 
     Raises
     ------
     ConfigError, LeakError, InputError
-        For an unusable experiment, a leak, or data that are unusable as a whole; all before the first model is fitted.
+        For an unusable experiment, a leak, a foreign part, or data that are unusable as a whole; all before the first
+        model is fitted.
     """
     experiment = load_experiment(path, jobs=jobs, dask=dask)
+    finished = find_parts(parts, experiment)
     with unfinished_run(out, identity(experiment, allow_leak=allow_leak)) as run:
+        run.take(extraction=finished.extraction, folds=finished.folds)
         train_study(
-            experiment, out=out, data=data, jobs=jobs, allow_leak=allow_leak, dask=dask, run=run, progress=progress
-        )
+            experiment, out=out, data=data, jobs=jobs, allow_leak=allow_leak, dask=dask, made=finished.cohort, run=run,
+            progress=progress,
+        )  # fmt: skip
         evaluate_study(out, progress=progress)
         if run.resumed:
             run.clear_tracking()
@@ -175,11 +183,14 @@ def train_study(
     jobs: int,
     allow_leak: bool,
     dask: str | None,
+    made: Path | None = None,
     run: Unfinished,
     progress: Progress,
 ) -> None:
     """All stages up to the bundles; writes the tables and ``run.json``, from which everything later is made."""
-    prepared = prepare(experiment, data=data, out=out, jobs=jobs, progress=progress, dask=dask, cache=run.cache)
+    prepared = prepare(
+        experiment, data=data, out=out, jobs=jobs, progress=progress, dask=dask, cache=run.cache, made=made
+    )
     subgroups_of(prepared.cohort.clinical, experiment)  # refused before the first fit
     named = plan_models(experiment, prepared, allow_leak=allow_leak)
     plans = (*named, *plan_controls(experiment, prepared, named, allow_leak=allow_leak))
