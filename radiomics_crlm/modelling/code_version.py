@@ -7,8 +7,7 @@ from importlib import metadata, resources
 
 from radiomics_crlm.provenance.files import canonical_json, sha256_bytes
 
-_PACKAGES = ("modelling", "evaluation")
-_MODULES = ("explanation.py",)
+_PACKAGES = ("modelling", "evaluation", "explanation")
 _LIBRARIES = ("numpy", "scipy", "pandas", "scikit-learn", "xgboost-cpu", "optuna", "interpret-core", "shap")
 
 
@@ -19,9 +18,13 @@ def learner_code() -> str:
     It is made from the sources themselves, so that no change can be forgotten.
     """
     root = resources.files("radiomics_crlm")
-    files = [root.joinpath(name) for name in _MODULES]
-    files += [file for package in _PACKAGES for file in root.joinpath(package).iterdir() if file.name.endswith(".py")]
-    sources = sorted((file.name, sha256_bytes(file.read_bytes())) for file in files)
+    files = [
+        (package, file)
+        for package in _PACKAGES
+        for file in root.joinpath(package).iterdir()
+        if file.name.endswith(".py")
+    ]
+    sources = sorted((package, file.name, sha256_bytes(file.read_bytes())) for package, file in files)
     return sha256_bytes(canonical_json([sources, [_version(name) for name in _LIBRARIES]]).encode("utf-8"))
 
 
