@@ -18,6 +18,7 @@ from radiomics_crlm.report.artefacts import Artefacts, load_artefacts, patient_k
 from radiomics_crlm.report.attribution import explanation
 from radiomics_crlm.report.figures import forest
 from radiomics_crlm.report.performance import primary_metric
+from radiomics_crlm.report.study_data import write_data
 from radiomics_crlm.report.study_markdown import render
 from radiomics_crlm.report.verdicts import shown_model, verdict
 from radiomics_crlm.report.wording import LEARNERS, cleaned
@@ -31,7 +32,8 @@ _FULL_NAMES = {"c_index": "C (concordance)", "auc": "AUC"}
 
 
 def write_report(out: Path, to: Path | None = None) -> Path:
-    """Write the report of a finished run: ``README.md`` and ``figures/*.svg``, each atomically.
+    """Write the report of a finished run: ``README.md``, ``figures/*.svg``, ``metrics.json`` and ``plots/*.csv``, each
+    atomically.
 
     Parameters
     ----------
@@ -64,6 +66,7 @@ def write_report(out: Path, to: Path | None = None) -> Path:
         for old in (folder / FIGURES).glob("*.svg"):
             if old.stem not in drawn:
                 old.unlink()
+    write_data(artefacts, folder)
     write_text(folder / PAGE, render(content, set(drawn), notes))
     return folder / PAGE
 
