@@ -33,6 +33,8 @@ ADDITIVITY = 1e-5
 """Largest admissible gap between base value + attributions and the prediction (trees compute in float32)."""
 REFERENCES = 8
 """Training rows that stand for unknown inputs where a model is only asked for its risk."""
+CARRIED_PAIRS = 64
+"""Permutations that carry attributions of a risk to a probability; they cost little, as the model is not asked."""
 _CELLS_AT_ONCE = 2_000_000
 
 
@@ -300,7 +302,7 @@ def _carried(parts: Parts, link: _Link, months: int, seed: int) -> tuple[Floats,
             reached[begin : begin + step] = link(total.reshape(-1, outputs)).reshape(len(block), rows, months)
         return reached
 
-    values[:, moving] = np.moveaxis(shapley_values(game, moving.size, seed=seed), 0, 1)
+    values[:, moving] = np.moveaxis(shapley_values(game, moving.size, seed=seed, pairs=CARRIED_PAIRS), 0, 1)
     return values, base
 
 

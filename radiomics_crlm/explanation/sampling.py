@@ -54,6 +54,10 @@ def shapley_values(game: Game, players: int, *, seed: int, pairs: int = PAIRS) -
     """
     if 2**players <= 2 * pairs * (players + 1):
         return _exact(game, players)
+    return _sampled(game, players, pairs, seed)
+
+
+def _sampled(game: Game, players: int, pairs: int, seed: int) -> Floats:
     generator = np.random.default_rng(seed)
     total: Floats | None = None
     for _ in range(pairs):
