@@ -21,6 +21,7 @@ from radiomics_crlm.cli import (
     robustness_commands,
     rules_commands,
     score_command,
+    sheet_command,
     study_commands,
 )
 from radiomics_crlm.cli.screen import Screen
@@ -47,6 +48,7 @@ for module in (
     robustness_commands,
     rules_commands,
     score_command,
+    sheet_command,
     anchor_command,
     doctor_command,
 ):
