@@ -12,6 +12,7 @@ from radiomics_crlm.clinical.plausibility import warning_texts
 from radiomics_crlm.clinical.result import RuleResult
 from radiomics_crlm.clinical.table import Block, evaluate_blocks, evaluate_table
 from radiomics_crlm.clinical.vectors import Disagreement, VectorReport, check_vectors
+from radiomics_crlm.clinical.words import rule_text, shown
 
 __all__ = [
     "Block",
@@ -28,6 +29,8 @@ __all__ = [
     "inputs_of",
     "prediction_inputs",
     "rule_ids",
+    "rule_text",
+    "shown",
     "warning_texts",
 ]
 

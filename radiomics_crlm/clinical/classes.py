@@ -80,25 +80,26 @@ class Reading:
 
 
 @functools.cache
-def reading(rule_id: str) -> Reading:
-    """How a rule and the rules on which it rests read their numbers."""
+def reading(rule_id: str, computed: frozenset[str] = frozenset()) -> Reading:
+    """How a rule and the rules on which it rests read their numbers, but for those of the methods ``computed``."""
     chosen = rule(rule_id)
-    if chosen.method not in _THROUGH_BOUNDS:
+    if chosen.method not in _THROUGH_BOUNDS | computed:
         return Reading(exact=frozenset(chosen.all_inputs))
     found = _own_reading(chosen)
-    for other in _rests_on(chosen):
-        found = found.joined(_reading_through(rule(other)))
+    for other in rests_on(chosen):
+        found = found.joined(_reading_through(rule(other), computed))
     return found
 
 
-def _reading_through(other: Rule) -> Reading:
+def _reading_through(other: Rule, computed: frozenset[str]) -> Reading:
     if other.method == "tumour_burden_zone":  # its zone is asked for, never its number
         tests = (test for _, test in other.parameter("zones"))
         return Reading(burden=frozenset(bound for test in tests for _, bound in parse_bounds(test)))
-    return reading(other.id)
+    return reading(other.id, computed)
 
 
-def _rests_on(chosen: Rule) -> Iterator[str]:
+def rests_on(chosen: Rule) -> Iterator[str]:
+    """Rules that a rule asks."""
     yield from (item["rule"] for item in chosen.body.get("items", ()) if "rule" in item)
     yield from _OF_THE_METHOD.get(chosen.method, ())
     if "score" in chosen.body:
@@ -143,7 +144,14 @@ def _bounds_of_method(chosen: Rule) -> Iterator[tuple[str, float]]:
             yield from ((name, float(bound)) for pair in ends for bound in pair)
 
 
-def classes(chosen: Rule, columns: Columns) -> np.ndarray:
+def classes(
+    chosen: Rule,
+    columns: Columns,
+    computed: frozenset[str] = frozenset(),
+    marks: Iterable[np.ndarray] = (),
+    *,
+    marks_alone: bool = False,
+) -> np.ndarray:
     """Class of every patient: patients of one class get the same result from a rule.
 
     Parameters
@@ -152,20 +160,27 @@ def classes(chosen: Rule, columns: Columns) -> np.ndarray:
         The rule.
     columns
         Its columns after its fallbacks (float codes, NaN unknown), all of one length.
+    computed, marks
+        Methods whose numbers are computed apart and do not tell patients apart here, and what they tell instead:
+        integers from 0, one array per distinction.
+    marks_alone
+        Whether the marks say all there is to say.
 
     Returns
     -------
     numpy.ndarray
         Integers from 0, in the order of first appearance.
     """
-    read = reading(chosen.id)
+    if marks_alone:
+        return _combined(marks)
+    read = reading(chosen.id, computed)
     parts = [_codes(name, columns[name], read) for name in chosen.all_inputs]
     if read.burden and all(name in columns for name in BURDEN_INPUTS):
         parts += [_side(end, read.burden) for end in tumour_burden(columns)]
     if chosen.method == "additive" and "primary_resection_date" in columns:
         other_start = months_between(columns["primary_resection_date"], columns["crlm_diagnosis_date"])
         parts.append(_side(other_start, read.bounds["dfi_months"]))
-    return _combined(parts)
+    return _combined([*parts, *marks])
 
 
 def first_rows(codes: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -72,11 +73,16 @@ def evaluate(rule_id: str, inputs: Mapping[str, object]) -> RuleResult:
 
 
 def encode_cells(cells: Mapping[str, Any], rows: int) -> Encoded:
-    """Inputs as columns of codes; cells that do not fit their input are marked as refused."""
+    """Inputs as columns of codes; cells that do not fit their input are marked as refused, negative intervals too."""
+    return replace(encode_columns(cells, rows), clipped=negative_intervals(cells))
+
+
+def encode_columns(cells: Mapping[str, Any], rows: int) -> Encoded:
+    """The same without looking for negative intervals, which change no result."""
     encoded = {name: encode(vocabulary()[name], column) for name, column in cells.items()}
     codes = {name: code for name, (code, _) in encoded.items()}
     refused = {name: bad for name, (_, bad) in encoded.items() if bad.any()}
-    return Encoded(rows, codes, refused, negative_intervals(cells))
+    return Encoded(rows, codes, refused)
 
 
 def results(chosen: Rule, prepared: Prepared) -> list[RuleResult]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -206,38 +206,40 @@ def _negative_at_the_door(sources: pd.DataFrame | None) -> dict[str, np.ndarray]
 def _part(chosen: Rule, encoded: Encoded, warned: Mapping[str, np.ndarray], sources: pd.DataFrame | None) -> Shared:
     """Results of one rule, with warnings and origins; each distinct combination is kept once."""
     prepared = prepare(chosen, encoded)
-    judged = _judged(chosen, prepared)
+    found = judged(chosen, prepared)
     codes, texts = origins(chosen, encoded, prepared, sources)
     own = {code: mask for code, mask in warned.items() if code.split(":")[0] in chosen.all_inputs}
     warning_codes, warning_names = _named(own, encoded.rows)
     if len(texts) == 1 and len(warning_names) == 1:
-        count = len(judged.values["status"])
+        count = len(found.values["status"])
         extra = {"sources": np.repeat(texts, count), "warnings": np.repeat(warning_names, count)}
-        return Shared(judged.index, {**judged.values, **extra})
-    joint = (judged.index * len(texts) + codes) * len(warning_names) + warning_codes
+        return Shared(found.index, {**found.values, **extra})
+    joint = (found.index * len(texts) + codes) * len(warning_names) + warning_codes
     index = pd.factorize(joint)[0].astype(np.int64)
     first = first_rows(index)
-    values = {name: column[judged.index[first]] for name, column in judged.values.items()}
+    values = {name: column[found.index[first]] for name, column in found.values.items()}
     values |= {"sources": texts[codes[first]], "warnings": warning_names[warning_codes[first]]}
     return Shared(index, values)
 
 
-def _judged(chosen: Rule, prepared: Prepared) -> Shared:
+def judged(chosen: Rule, prepared: Prepared, alike: Callable[..., np.ndarray] = classes) -> Shared:
+    """Results of a rule, each distinct one once; ``alike`` tells patients apart, from the rule and its columns."""
     rows = len(prepared.reasons)
     reason_codes, reasons = pd.factorize(prepared.reasons)
     bad = reason_codes >= 0
     valid = np.flatnonzero(~bad)
-    alike = classes(chosen, {name: column[valid] for name, column in prepared.columns.items()})
-    first = valid[first_rows(alike)]
+    codes = alike(chosen, {name: column[valid] for name, column in prepared.columns.items()})
+    first = valid[first_rows(codes)]
     bad_first = np.array([np.argmax(reason_codes == code) for code in range(len(reasons))], dtype=np.int64)
     index = np.empty(rows, dtype=np.int64)
-    index[valid], index[bad] = alike, len(first) + reason_codes[bad]
+    index[valid], index[bad] = codes, len(first) + reason_codes[bad]
     chosen_rows = np.concatenate([first, bad_first])
     columns = {name: column[chosen_rows] for name, column in prepared.columns.items()}
-    return Shared(index, _values(chosen, Prepared(columns, prepared.reasons[chosen_rows])))
+    return Shared(index, result_columns(chosen, Prepared(columns, prepared.reasons[chosen_rows])))
 
 
-def _values(chosen: Rule, prepared: Prepared) -> dict[str, np.ndarray]:
+def result_columns(chosen: Rule, prepared: Prepared) -> dict[str, np.ndarray]:
+    """Results of a rule, one array per field (``COLUMNS`` but for the patient, the rule, warnings and sources)."""
     if chosen.method == "additive":
         scores = additive.assess(chosen, prepared)
         plain = {

@@ -15,6 +15,7 @@ import pandas as pd
 
 from radiomics_crlm.schema import ColumnSpec, load_schema
 
+_DAY_0 = datetime.date(1970, 1, 1).toordinal()
 _YES_NO = {"true": 1.0, "1": 1.0, "false": 0.0, "0": 0.0}
 
 
@@ -49,6 +50,8 @@ def encode(spec: ColumnSpec, cells: Sequence[Any] | pd.Series) -> tuple[np.ndarr
     """
     if not isinstance(cells, pd.Series):
         return _encode_each(spec, cells)
+    if spec.type == "date" and pd.api.types.is_datetime64_dtype(cells.dtype):
+        return _days(cells), np.zeros(len(cells), dtype=bool)
     is_bool = pd.api.types.is_bool_dtype(cells.dtype)
     if spec.type == "bool" if is_bool else spec.type in ("float", "int", "bool") and _is_numeric(cells):
         return _finite(spec, cells.to_numpy(dtype=float, na_value=np.nan))
@@ -75,6 +78,12 @@ def _finite(spec: ColumnSpec, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray
     infinite = np.isinf(codes)
     codes, refused = _checked(spec, np.where(infinite, np.nan, codes))
     return codes, refused | infinite
+
+
+def _days(cells: pd.Series) -> np.ndarray:
+    days = cells.to_numpy().astype("datetime64[D]")
+    since = (days - np.datetime64(0, "D")).astype(float) + _DAY_0
+    return np.where(np.isnat(days), np.nan, since)
 
 
 def _encode_distinct(spec: ColumnSpec, cells: pd.Series) -> tuple[np.ndarray, np.ndarray]:
