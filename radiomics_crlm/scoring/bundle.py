@@ -26,7 +26,7 @@ from radiomics_crlm.modelling.scans import CHANGE_TO, ScanBlock, as_blocks, by_b
 from radiomics_crlm.provenance.files import canonical_json
 from radiomics_crlm.schema import load_schema, refuse_later
 from radiomics_crlm.scoring.reference import Novelty, ShiftReference, Uncertainty
-from radiomics_crlm.scoring.sealed import DESCRIPTION, check_protocol, parse_object, seal, unseal
+from radiomics_crlm.scoring.sealed import DESCRIPTION, Unsealed, check_protocol, parse_object, seal, unseal
 from radiomics_crlm.scoring.trees import check_trees
 
 BUNDLE, MODEL, BOOSTER = DESCRIPTION, "model.json", "booster.json"
@@ -260,6 +260,11 @@ def _json(content: Mapping[str, Any]) -> bytes:
     return (canonical_json(content) + "\n").encode("utf-8")
 
 
+def read_sealed(folder: Path) -> Unsealed:
+    """Files of a bundle, whose seal is checked but not what they say (:func:`load_bundle`)."""
+    return unseal(folder, _CAPS, required=frozenset({BUNDLE, MODEL}))
+
+
 def load_bundle(folder: Path) -> Bundle:
     """Read and check a bundle.
 
@@ -270,7 +275,7 @@ def load_bundle(folder: Path) -> Bundle:
     LeakError
         If it would use what is known only after it speaks.
     """
-    found = unseal(folder, _CAPS, required=frozenset({BUNDLE, MODEL}))
+    found = read_sealed(folder)
     files = found.files
     raw = parse_object(files[BUNDLE], what=BUNDLE)
     if check_protocol(raw, what=BUNDLE) != found.protocol:
