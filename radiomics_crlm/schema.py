@@ -245,27 +245,55 @@ def _parse_column(
 def _parse_cells(
     cells: pd.Series, spec: ColumnSpec, missing_codes: frozenset[str]
 ) -> tuple[pd.Series, list[tuple[int, str]]]:
-    if spec.type == "float" and pd.api.types.is_float_dtype(cells.dtype):
-        text: pd.Series = cells.astype("float64")
-        null = text.isna() | (text == -999 if "-999" in missing_codes else False)
+    numbers = _plain_numbers(cells) if spec.type in ("int", "float") else None
+    if numbers is not None:
+        null = np.isnan(numbers) | ((numbers == -999) & ("-999" in missing_codes))
+        values, wrong = _typed_numbers(np.where(null, np.nan, numbers), ~null, spec)
     else:
-        words = [_cell_text(cell) for cell in cells.tolist()]
-        text = pd.Series(words, index=cells.index, dtype="str")
-        # A level of an enumeration, such as "none" for extrahepatic disease, is a value and not a missing code.
-        unknown = missing_codes - {level.casefold() for level in spec.allowed}
-        null = pd.Series([word.casefold() in unknown for word in words], index=cells.index, dtype=bool)
-    values, wrong = _CONVERTERS[spec.type](text.mask(null), spec)
+        texts = _texts(cells, missing_codes - {level.casefold() for level in spec.allowed})
+        null = texts.null
+        values, wrong = _CONVERTERS[spec.type](texts, spec)
     bad = [(int(i), "wrong_type" if spec.type != "enum" else "not_allowed") for i in np.flatnonzero(wrong & ~null)]
+    series = pd.Series(values, index=cells.index)
     if spec.type in ("int", "float"):
-        numbers = pd.to_numeric(values, errors="coerce").astype(float).to_numpy()
         low = -np.inf if spec.min is None else spec.min
         high = np.inf if spec.max is None else spec.max
-        outside = np.isfinite(numbers) & ((numbers < low) | (numbers > high))
+        typed = series.to_numpy(dtype=float, na_value=np.nan)
+        outside = (typed < low) | (typed > high)
         bad += [(int(i), "out_of_range") for i in np.flatnonzero(outside)]
-        values = values.mask(pd.Series(outside, index=values.index))
+        series = series.mask(outside) if outside.any() else series
     if spec.required:
         bad += [(int(i), "missing_value") for i in np.flatnonzero(null)]
-    return values, bad
+    return series, bad
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """Cells as stripped texts, the same without case, and which are unknown."""
+
+    words: list[str]
+    folded: list[str]
+    null: np.ndarray
+
+    def known(self) -> list[str | None]:
+        """The texts; None where unknown."""
+        return [None if null else word for word, null in zip(self.words, self.null.tolist(), strict=True)]
+
+
+def _texts(cells: pd.Series, unknown: frozenset[str]) -> _Texts:
+    """A level of an enumeration, such as "none" for extrahepatic disease, is a value and not among the ``unknown``."""
+    words = [_cell_text(cell) for cell in cells.tolist()]
+    folded = [word.casefold() for word in words]
+    return _Texts(words, folded, np.fromiter((word in unknown for word in folded), dtype=bool, count=len(words)))
+
+
+def _plain_numbers(cells: pd.Series) -> np.ndarray | None:
+    """Cells that are numbers already, as floats."""
+    if pd.api.types.is_float_dtype(cells.dtype):
+        return cells.to_numpy(dtype=float, na_value=np.nan)
+    if isinstance(cells.dtype, np.dtype) and cells.dtype.kind in "iu":
+        return cells.to_numpy(dtype=float)
+    return None
 
 
 def _cell_text(cell: object) -> str:
@@ -282,36 +310,43 @@ def _cell_text(cell: object) -> str:
     return str(cell).strip()
 
 
-def _to_number(text: pd.Series, spec: ColumnSpec) -> tuple[pd.Series, np.ndarray]:
-    numbers = pd.to_numeric(text, errors="coerce").astype(float)
-    numbers = numbers.where(np.isfinite(numbers))
-    wrong = text.notna() & numbers.isna()
-    if spec.type == "int":
-        unfit = numbers.notna() & ((numbers != numbers.round()) | (numbers.abs() > _LARGEST_WHOLE))
-        return numbers.mask(unfit).astype("Int64"), (wrong | unfit).to_numpy()
-    return numbers, wrong.to_numpy()
+def _to_number(texts: _Texts, spec: ColumnSpec) -> tuple[Any, np.ndarray]:
+    cells = np.array([*texts.known(), None], dtype=object)[:-1]
+    return _typed_numbers(np.asarray(pd.to_numeric(cells, errors="coerce"), dtype=float), ~texts.null, spec)
 
 
-def _to_bool(text: pd.Series, _: ColumnSpec) -> tuple[pd.Series, np.ndarray]:
-    folded = text.str.casefold()
-    true, false = folded.isin(_TRUE), folded.isin(_FALSE)
-    values = pd.Series(pd.NA, index=text.index, dtype="boolean").mask(true, True).mask(false, False)
-    return values, (text.notna() & ~true & ~false).to_numpy()
+def _typed_numbers(numbers: np.ndarray, known: np.ndarray, spec: ColumnSpec) -> tuple[Any, np.ndarray]:
+    """Finite numbers, whole where they must be, and which known cells are none."""
+    wrong = known & ~np.isfinite(numbers)
+    numbers = np.where(np.isfinite(numbers), numbers, np.nan)
+    if spec.type != "int":
+        return numbers, wrong
+    unfit = (numbers != np.round(numbers)) | (np.abs(numbers) > _LARGEST_WHOLE)
+    unfit &= ~np.isnan(numbers)
+    return pd.array(np.where(unfit, np.nan, numbers), dtype="Int64"), wrong | unfit
 
 
-def _to_enum(text: pd.Series, spec: ColumnSpec) -> tuple[pd.Series, np.ndarray]:
+def _to_bool(texts: _Texts, _: ColumnSpec) -> tuple[Any, np.ndarray]:
+    rows = len(texts.folded)
+    true = np.fromiter((word in _TRUE for word in texts.folded), dtype=bool, count=rows) & ~texts.null
+    false = np.fromiter((word in _FALSE for word in texts.folded), dtype=bool, count=rows) & ~texts.null
+    return pd.arrays.BooleanArray(true, ~(true | false)), ~(true | false)
+
+
+def _to_enum(texts: _Texts, spec: ColumnSpec) -> tuple[Any, np.ndarray]:
     levels = {level.casefold(): level for level in spec.allowed}
-    values = text.str.casefold().map(levels).astype("str")
-    return values, (text.notna() & values.isna()).to_numpy()
+    values = [None if null else levels.get(word) for word, null in zip(texts.folded, texts.null.tolist(), strict=True)]
+    return pd.array(values, dtype="str"), np.array([value is None for value in values], dtype=bool)
 
 
-def _to_date(text: pd.Series, _: ColumnSpec) -> tuple[pd.Series, np.ndarray]:
+def _to_date(texts: _Texts, _: ColumnSpec) -> tuple[Any, np.ndarray]:
+    text = pd.Series(texts.known(), dtype="str")
     dates = pd.to_datetime(text, format="%Y-%m-%d", errors="coerce").astype("datetime64[s]")
-    return dates, (text.notna() & dates.isna()).to_numpy()
+    return dates.array, dates.isna().to_numpy()
 
 
-def _to_string(text: pd.Series, _: ColumnSpec) -> tuple[pd.Series, np.ndarray]:
-    return text.astype("str"), np.zeros(len(text), dtype=bool)
+def _to_string(texts: _Texts, _: ColumnSpec) -> tuple[Any, np.ndarray]:
+    return pd.array(texts.known(), dtype="str"), np.zeros(len(texts.words), dtype=bool)
 
 
 _CONVERTERS = {
