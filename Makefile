@@ -1,6 +1,7 @@
 # make demo        a whole study on simulated patients: cohort, features, scores, models, SHAP, card, scored cohort
 # make test        everything that CI checks
 # make test-slow   statistical self-tests of minutes
+# make repro       the simulated experiments under DVC: only what a change touches is done again
 # make format      rewrite the sources in the house style
 # make lock        renew the lock files (needs uv)
 
@@ -9,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: demo test test-slow check format lock clean
+.PHONY: demo test test-slow repro check format lock clean
 
 demo: .venv/ready
 	$(BIN)/crlm demo --out out/demo
@@ -19,6 +20,9 @@ test: check
 
 test-slow: .venv/ready
 	$(BIN)/python -m pytest -m slow -n 2 --dist loadgroup
+
+repro: .venv/ready
+	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
 
 check: .venv/ready
 	$(BIN)/ruff check .
