@@ -51,7 +51,10 @@ def write_pdf(html: str, path: Path, *, title: str) -> None:
     except _fatal() as error:
         raise CrlmError("the page asks for something outside of itself", where="PDF") from error
     document.metadata.title = title
-    document.metadata.created = document.metadata.modified = None
+    document.metadata.authors, document.metadata.keywords = [], []
+    for name in ("description", "generator", "created", "modified"):
+        setattr(document.metadata, name, None)
+    document.metadata.custom = {}
     write_bytes(path, document.write_pdf())
 
 
