@@ -1,0 +1,272 @@
+"""The documentation: its commands are run, what it names exists, and the site builds without a warning."""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import importlib.util
+import io
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import typer
+from docs_inputs import PREPARE
+from docs_pages import DOCS, Command, Page, Prepare, Skipped, Text, pages, read_page
+
+from radiomics_crlm.cli.app import app, run
+from radiomics_crlm.config import ExperimentConfig
+from radiomics_crlm.schema import load_schema
+
+_REPOSITORY = DOCS.parent
+_PAGES = pages()
+_DIFFERENCE = doctest.OutputChecker()
+# Ports that pages name; each is exchanged for a free one, because tests of two processes may run at once.
+_PORTS = ("8786", "5000")
+
+pytestmark = pytest.mark.xdist_group("docs")
+
+
+class Walk:
+    """Walks through the commands of pages; a page that goes on after another starts in the folder that it left."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._done: dict[str, Path] = {}
+        self._failed: set[str] = set()
+
+    def page(self, page: Page) -> Path:
+        """Do all steps of a page once; returns its folder."""
+        if page.name in self._done:
+            return self._done[page.name]
+        assert page.name not in self._failed, f"{page.name} failed, on which this page builds"
+        self._failed.add(page.name)
+        folder = self.page(read_page(DOCS / page.after)) if page.after else self._root / page.name.replace("/", "_")
+        folder.mkdir(exist_ok=True)
+        with contextlib.chdir(folder), _Shell(folder) as shell:
+            for number, step in enumerate(page.steps):
+                following = page.steps[number + 1] if number + 1 < len(page.steps) else None
+                asked = isinstance(following, Command) and following.line == "echo $?"
+                _do(step, folder, shell, may_fail=asked)
+        self._failed.remove(page.name)
+        self._done[page.name] = folder
+        return folder
+
+
+class _Shell:
+    """Runs commands in a folder: ``crlm`` in this process, everything else in a shell, some in the background."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._code = 0
+        self._background: list[subprocess.Popen[bytes]] = []
+        self._ports = {port: str(_free_port()) for port in _PORTS}
+        own = (folder / "radiomics_crlm").is_dir()  # a page that changes the source runs what it changed
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        self._environment = {**os.environ, "PATH": path} | ({"PYTHONPATH": str(folder)} if own else {})
+        self._outside = own
+
+    def __enter__(self) -> _Shell:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._background:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(timeout=30)
+
+    def __call__(self, line: str) -> tuple[int, str]:
+        """Exit code and output of a command; messages of an error follow the output."""
+        for port, free in self._ports.items():
+            line = line.replace(port, free)
+        if line.endswith(" &"):
+            log = (self._folder / ".background.log").open("ab")
+            self._background.append(
+                subprocess.Popen(
+                    ["bash", "-c", f"exec {line[:-2]}"], stdout=log, stderr=log, env=self._environment,
+                    start_new_session=True,
+                )
+            )  # fmt: skip
+            return 0, ""
+        if line.startswith("crlm ") and not self._outside and not re.search(r"[|>&;$]", line):
+            self._code, output = _inside(shlex.split(line)[1:])
+        else:
+            done = subprocess.run(
+                ["bash", "-c", f"(exit {self._code}); {line}"],
+                capture_output=True, text=True, env=self._environment, timeout=300,
+            )  # fmt: skip
+            self._code, output = done.returncode, done.stdout + _errors(done.stderr)
+        for port, free in self._ports.items():
+            output = output.replace(free, port)
+        return self._code, output
+
+
+def _inside(arguments: list[str]) -> tuple[int, str]:
+    shown, said = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(said):
+        code = run(arguments)
+    return code, shown.getvalue() + _errors(said.getvalue())
+
+
+def _errors(text: str) -> str:
+    """What is said of errors; progress is left out."""
+    _, mark, rest = text.partition("crlm: error:")
+    return mark + rest
+
+
+def _do(step: Command | Text | Prepare | Skipped, folder: Path, shell: _Shell, *, may_fail: bool) -> None:
+    if isinstance(step, Prepare):
+        PREPARE[step.name](folder)
+    elif isinstance(step, Text):
+        (folder / step.name).parent.mkdir(parents=True, exist_ok=True)
+        with (folder / step.name).open("a" if step.append else "w", encoding="utf-8") as stream:
+            stream.write(step.content)
+    elif isinstance(step, Command):
+        code, output = shell(step.line)
+        if code and not may_fail:
+            pytest.fail(f"$ {step.line}\nexit code {code}\n{output}", pytrace=False)
+        if step.output is not None:
+            _compare(step, output)
+
+
+def _compare(step: Command, output: str) -> None:
+    wanted = doctest.Example(step.line, step.output or "")
+    got = re.sub(r"[ \t]+$", "", output, flags=re.MULTILINE)
+    flags = doctest.ELLIPSIS
+    if not _DIFFERENCE.check_output(wanted.want, got, flags):
+        pytest.fail(f"$ {step.line}\n{_DIFFERENCE.output_difference(wanted, got, flags)}", pytrace=False)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
+    return Walk(tmp_path_factory.mktemp("docs"))
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(p, id=p.name, marks=[pytest.mark.slow] if p.slow else []) for p in _PAGES]
+)
+def test_the_commands_of_the_page_do_what_it_says(page: Page, walk: Walk) -> None:
+    if page.name == "worked_examples.md":
+        pytest.skip("compared with the program by test_rules_documents")
+    walk.page(page)
+
+
+def test_only_named_reasons_keep_commands_from_being_run() -> None:
+    skipped = {
+        step.reason for path in DOCS.rglob("*.md") for step in read_page(path).steps if isinstance(step, Skipped)
+    }
+    assert skipped <= {"needs the network", "takes minutes; the pipeline tests run it", "needs a PACS export"}
+
+
+def test_consoles_are_the_only_fences_with_commands() -> None:
+    for path in DOCS.rglob("*.md"):
+        languages = re.findall(r"^ *```+ ?([a-z]+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        assert not {"bash", "sh", "shell", "zsh"} & set(languages), f"{path.name}: show commands as console"
+
+
+def _command_lines() -> Iterator[tuple[str, str]]:
+    """Page, and each command line of ``crlm`` that its code shows."""
+    for path in [*DOCS.rglob("*.md"), _REPOSITORY / "README.md", _REPOSITORY / "CONTRIBUTING.md"]:
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        fenced = re.findall(r"^ *```.*?^ *```", text, re.MULTILINE | re.DOTALL)
+        spans = re.findall(r"`(crlm [^`]+)`", re.sub(r"^ *```.*?^ *```", "", text, flags=re.MULTILINE | re.DOTALL))
+        joined = "\n".join(re.sub(r"\\\n\s*", "", block) for block in fenced)
+        lines = re.findall(r"^ *(?:\$ )?(?:\S*/)?(crlm [a-z].*)$", joined, re.MULTILINE)
+        indented = re.findall(r"^    (?:\$ )?(crlm [a-z].*)$", text, re.MULTILINE)
+        for line in dict.fromkeys([*spans, *lines, *indented]):
+            yield path.name, re.sub(r"  +.*$|[\[\]]", "", line)
+
+
+def test_every_command_and_option_that_the_pages_name_exists() -> None:
+    found = list(_command_lines())
+    assert len(found) > 50
+    wrong = [f"{page}: {line}: {fault}" for page, line in found if (fault := _fault_of(line))]
+    assert not wrong, "\n".join(wrong)
+
+
+def _fault_of(line: str) -> str:
+    command: Any = typer.main.get_command(app)
+    words = [word for word in line.split()[1:] if word not in ("...", "|")]
+    while words and hasattr(command, "commands") and not words[0].startswith("-"):
+        if words[0] not in command.commands:
+            return f"no command {words[0]}"
+        command = command.commands[words.pop(0)]
+    options = {name for p in command.params for name in [*p.opts, *p.secondary_opts]} | {"--help", "--debug"}
+    wrong = [word for word in words if re.match(r"--[a-z]", word) and re.match(r"--[a-z-]+", word)[0] not in options]
+    return f"no option {', '.join(wrong)}" if wrong else ""
+
+
+@pytest.fixture(scope="module")
+def reference() -> ModuleType:
+    """The hook that writes the pages of the reference."""
+    spec = importlib.util.spec_from_file_location("reference", DOCS / "hooks" / "reference.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_reference_names_every_command_key_and_column(reference: ModuleType) -> None:
+    written = reference.pages()
+    for words, command in reference.walk_commands(typer.main.get_command(app)):
+        section = written["command_line.md"].split(f"## `crlm {' '.join(words)}` ")[1].split("\n## ")[0]
+        for parameter in command.params:
+            assert parameter.name == "help" or f"`{reference._names(parameter)}`" in section, words
+            assert parameter.name == "help" or parameter.help, f"{words}: {parameter.name} has no help"
+    assert all(f"| `{name}` |" in written["experiment.md"] for name in ExperimentConfig.model_fields)
+    assert all(f"| `{name}` |" in written["clinical_columns.md"] for name in load_schema("clinical").columns)
+    for schema in reference.schemas():
+        assert schema.table == "clinical" or f"\n## {schema.table}\n" in written["tables.md"]
+
+
+class _Requests(HTMLParser):
+    """Addresses that a page asks for by itself when it is opened (links that a reader follows are none)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        name = {"script": "src", "img": "src", "iframe": "src", "source": "src", "object": "data"}.get(tag)
+        address = given.get("href") if tag == "link" and given.get("rel") != "canonical" else given.get(name or "")
+        if address and re.match(r"(?:[a-z]+:)?//", address):
+            self.found.append(address)
+
+
+def test_the_site_builds_without_a_warning_and_asks_nobody_outside(tmp_path: Path) -> None:
+    if importlib.util.find_spec("mkdocs") is None or importlib.util.find_spec("material") is None:
+        pytest.skip("mkdocs-material is not installed")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")],
+        cwd=_REPOSITORY, capture_output=True, text=True, timeout=300, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    built = sorted((tmp_path / "site").rglob("*.html"))
+    assert {"index.html", "glossary.html"} <= {path.name for path in built}
+    for page in built:
+        asked = _Requests()
+        asked.feed(page.read_text(encoding="utf-8"))
+        assert not asked.found, f"{page.name}: {asked.found}"
+    styles = [path.read_text(encoding="utf-8") for path in (tmp_path / "site").rglob("*.css")]
+    assert not any(re.search(r"url\([\"']?(?:https?:)?//", text) for text in styles)
+
+
+def test_no_page_speaks_of_a_machine() -> None:
+    for path in [*DOCS.rglob("*.md"), _REPOSITORY / "mkdocs.yml", _REPOSITORY / "CONTRIBUTING.md"]:
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        assert not re.search(r"/work/|/root/|/tmp/|/home/[a-z]", text), path.name
