@@ -11,12 +11,15 @@ from radiomics_crlm.explanation.attributions import (
     readable_inputs,
 )
 from radiomics_crlm.explanation.explainers import ADDITIVITY, check_additivity
+from radiomics_crlm.explanation.tables import TABLES, explanation_tables
 
 __all__ = [
     "ADDITIVITY",
+    "TABLES",
     "Explained",
     "check_additivity",
     "explain_out_of_fold",
+    "explanation_tables",
     "global_importance",
     "out_of_fold_attributions",
     "readable_inputs",

@@ -54,3 +54,27 @@ def _mean_of_lesions(values: np.ndarray, names: list[str]) -> tuple[np.ndarray, 
         count = known.sum(axis=1)
         np.divide(np.where(known, own, 0.0).sum(axis=1), count, out=out[:, k], where=count > 0)
     return out, features
+
+
+def column_of(feature: str) -> str:
+    """The column that an input is made from.
+
+    >>> column_of("primary_site=rectum"), column_of("cea_ng_ml (missing)")
+    ('primary_site', 'cea_ng_ml')
+    """
+    return feature.removesuffix(MISSING_SUFFIX).partition("=")[0]
+
+
+def standardisation(pipeline: Pipeline) -> dict[str, tuple[int, float, float]]:
+    """Position, mean and scale of each input of the learner: what it is given is (encoded - mean) / scale."""
+    steps = (
+        pipeline.named_steps["lesions"].steps_.named_steps
+        if "lesions" in pipeline.named_steps
+        else pipeline.named_steps
+    )
+    mean, scale = steps["scale"].mean_, steps["scale"].scale_
+    if "select" in steps:
+        chosen = steps["select"].selected_
+        mean, scale = mean[chosen], scale[chosen]
+    names = names_of_inputs(pipeline)
+    return {name: (k, float(mean[k]), float(scale[k])) for k, name in enumerate(names)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import pandas as pd
 
@@ -72,16 +72,15 @@ def cross_validate(
     return [design.collect([next(whole) for _ in design.tasks()]) for design in designs]
 
 
-def explanation_of(design: CvDesign, checkpoints: Checkpoints | None) -> pd.DataFrame | None:
-    """The attributions of a model, if they were finished before."""
-    kept = None if checkpoints is None else checkpoints.get(_explanation_key(design))
-    return None if kept is None else kept["attributions"]
+def explanation_of(design: CvDesign, checkpoints: Checkpoints | None) -> dict[str, pd.DataFrame] | None:
+    """The tables that explain a model, by name, if they were finished before."""
+    return None if checkpoints is None else checkpoints.get(_explanation_key(design))
 
 
-def keep_explanation(design: CvDesign, attributions: pd.DataFrame, checkpoints: Checkpoints | None) -> None:
-    """Keep the attributions of a model."""
+def keep_explanation(design: CvDesign, tables: Mapping[str, pd.DataFrame], checkpoints: Checkpoints | None) -> None:
+    """Keep the tables that explain a model."""
     if checkpoints is not None:
-        checkpoints.put(_explanation_key(design), {"attributions": attributions})
+        checkpoints.put(_explanation_key(design), tables)
 
 
 def _explanation_key(design: CvDesign) -> str:

@@ -11,7 +11,7 @@ from sklearn.pipeline import Pipeline
 from radiomics_crlm import clinical as rule_engine
 from radiomics_crlm.config import EndpointConfig, ExperimentConfig, FeatureSetConfig, LearnerName, load_endpoints
 from radiomics_crlm.errors import ConfigError
-from radiomics_crlm.explanation import out_of_fold_attributions
+from radiomics_crlm.explanation import TABLES, explanation_tables
 from radiomics_crlm.modelling.checks import check_design
 from radiomics_crlm.modelling.columns import ColumnSpec
 from radiomics_crlm.modelling.design import Predictors, build_predictors
@@ -49,7 +49,7 @@ class Trained:
     plans: tuple[Plan, ...]
     predictions: pd.DataFrame
     tuning: pd.DataFrame
-    attributions: pd.DataFrame
+    explanations: Mapping[str, pd.DataFrame]
     thresholds: pd.DataFrame
     delivered: Mapping[str, tuple[Plan, Pipeline]]
 
@@ -255,7 +255,7 @@ def train_models(
     InputError
         Before the first fit: too few events, a constant target, a fold without events.
     """
-    results, attributions = fold_results(
+    results, explanations = fold_results(
         experiment, prepared, plans, jobs=jobs, progress=progress, dask=dask, checkpoints=checkpoints
     )
     delivered = _delivered(experiment, plans)
@@ -263,7 +263,7 @@ def train_models(
         tuple(plans),
         pd.concat([r.predictions for r in results], ignore_index=True),
         pd.concat([r.tuning for r in results], ignore_index=True),
-        pd.concat(attributions, ignore_index=True) if attributions else pd.DataFrame(),
+        _joined(explanations),
         pd.concat([r.thresholds for r in results], ignore_index=True),
         {plans[n].endpoint: (plans[n], final_model(experiment, prepared, plans[n])) for n in delivered},
     )
@@ -278,30 +278,60 @@ def fold_results(
     progress: Progress,
     dask: str | None = None,
     checkpoints: Checkpoints | None = None,
-) -> tuple[list[CvResult], list[pd.DataFrame]]:
-    """Outer folds of every plan, and the attributions of those that are delivered (parameters of `train_models`)."""
+) -> tuple[list[CvResult], list[dict[str, pd.DataFrame]]]:
+    """Outer folds of every plan, and the tables that explain those that are explained (parameters of `train_models`).
+
+    Explained are the models that are delivered; where an endpoint delivers none, the one that its card shows.
+    """
     designs = [design_of(experiment, prepared, plan) for plan in plans]
-    explained = {n: explanation_of(designs[n], checkpoints) for n in _delivered(experiment, plans)}
+    explained = {n: explanation_of(designs[n], checkpoints) for n in _explained(experiment, plans)}
     results = cross_validate(
         designs,
-        models=[n for n, table in explained.items() if table is None],
+        models=[n for n, tables in explained.items() if tables is None],
         checkpoints=checkpoints,
         jobs=jobs,
         dask=dask,
         on_progress=lambda done, total: progress("train", done, total),
     )
-    attributions = []
-    for n, table in explained.items():
-        if table is None:
-            table = out_of_fold_attributions(results[n], data_of(prepared, plans[n]).predictors)
-            keep_explanation(designs[n], table, checkpoints)
-        attributions.append(table)
-    return results, attributions
+    explanations = []
+    for n, tables in explained.items():
+        if tables is None:
+            tables = explanation_tables(results[n], data_of(prepared, plans[n]).predictors)
+            keep_explanation(designs[n], tables, checkpoints)
+        explanations.append(tables)
+    return results, explanations
+
+
+def _joined(explanations: Sequence[Mapping[str, pd.DataFrame]]) -> dict[str, pd.DataFrame]:
+    """Tables of all explained models; those that none has are left out."""
+    parts = {name: [tables[name] for tables in explanations if name in tables] for name in TABLES}
+    return {name: pd.concat(found, ignore_index=True) for name, found in parts.items() if found}
 
 
 def _delivered(experiment: ExperimentConfig, plans: Sequence[Plan]) -> list[int]:
     """Positions of the plans whose model is delivered."""
     return [n for n, plan in enumerate(plans) if experiment.deliver.get(plan.endpoint) == plan.name]
+
+
+def _explained(experiment: ExperimentConfig, plans: Sequence[Plan]) -> list[int]:
+    """Positions of the plans whose model is explained: one per endpoint."""
+    shown = {plan.endpoint: experiment.deliver.get(plan.endpoint) or _richest(experiment, plan) for plan in plans}
+    return [n for n, plan in enumerate(plans) if shown[plan.endpoint] == plan.name]
+
+
+def _richest(experiment: ExperimentConfig, plan: Plan) -> str:
+    """Where nothing is delivered the card shows the first model of the feature set that holds most."""
+    fitting = {
+        name: [n for n in experiment.learners if not why_not(n, plan.recipe.kind, sources_of(feature_set))]
+        for name, feature_set in experiment.feature_sets.items()
+    }
+    able = [name for name, learners in fitting.items() if learners]
+    richest = max(able, key=lambda name: _breadth(experiment.feature_sets[name]))
+    return f"{richest}/{fitting[richest][0]}"
+
+
+def _breadth(feature_set: FeatureSetConfig) -> int:
+    return (feature_set.radiomics is not None) + bool(feature_set.columns)
 
 
 def design_of(experiment: ExperimentConfig, prepared: Prepared, plan: Plan) -> CvDesign:

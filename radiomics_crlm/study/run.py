@@ -210,7 +210,9 @@ def train_study(
     refitted = refit_models(
         experiment, prepared, trained.delivered, jobs=jobs, progress=progress, dask=dask, checkpoints=run.checkpoints
     )
-    delivered = deliver(experiment, prepared, trained.delivered, out)
+    delivered = deliver(
+        experiment, prepared, trained.delivered, out, predictions=trained.predictions, refits=refitted
+    )
     _write_tables(prepared, trained, out / "tables")
     write_stability(experiment, data, out / "tables")
     if len(refitted):
@@ -280,8 +282,8 @@ def _write_tables(prepared: Prepared, trained: Trained, tables: Path) -> None:
     write_table(prepared.folds, tables / "folds.parquet", "folds")
     write_table(exclusion_table(prepared.exclusions), tables / "exclusions.parquet", "exclusions")
     write_table(trained.predictions, tables / "predictions.parquet", "predictions")
-    if len(trained.attributions):
-        write_table(trained.attributions, tables / "attributions.parquet", "attributions")
+    for name, table in trained.explanations.items():
+        write_table(table, tables / f"{name}.parquet", name)
     if "rule" in trained.thresholds:
         write_table(trained.thresholds, tables / "thresholds.parquet", "thresholds")
     write_text(tables / "tuning.csv", trained.tuning.to_csv(index=False, lineterminator="\n"))

@@ -246,11 +246,12 @@ def test_explanations_are_kept(store: Checkpoints) -> None:
     one, two, _ = designs()
     table = pd.DataFrame({"patient_id": ["P1"], "input": [np.nan], "attribution": [0.1]})
     assert explanation_of(one, None) is None
-    keep_explanation(one, table, None)
+    keep_explanation(one, {"attributions": table}, None)
     assert explanation_of(one, store) is None
-    keep_explanation(one, table, store)
+    keep_explanation(one, {"attributions": table}, store)
     found = explanation_of(one, store)
     assert found is not None
-    pd.testing.assert_frame_equal(found, table, check_exact=True)
+    assert list(found) == ["attributions"]
+    pd.testing.assert_frame_equal(found["attributions"], table, check_exact=True)
     assert explanation_of(two, store) is None
     assert explanation_of(replace(one, endpoint="os"), store) is None
