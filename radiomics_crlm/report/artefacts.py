@@ -51,7 +51,7 @@ class Artefacts:
 
     ``absent`` says of each table that cannot be used why not, ``files`` is the SHA-256 of each file that was read,
     ``standardisation`` the statement per extraction profile (empty without images), and ``elsewhere`` the metrics of
-    each external cohort.
+    each external cohort. ``folder`` is where they were read from; it is never shown.
     """
 
     run: Mapping[str, Any]
@@ -62,6 +62,7 @@ class Artefacts:
     files: Mapping[str, str] = field(default_factory=dict)
     standardisation: Mapping[str, Any] = field(default_factory=dict)
     elsewhere: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    folder: Path | None = None
 
     def part(self, name: str) -> Mapping[str, Any]:
         """An object of ``run.json``; empty if it is absent."""
@@ -141,7 +142,7 @@ def load_artefacts(out: Path) -> Artefacts:
     for name in experiment.design.external:
         if (path := out / "tables" / "external" / name / "metrics.parquet").is_file():
             elsewhere[name], files[f"external/{name}/{path.name}"] = read_table(path, "metrics"), sha256_file(path)
-    return Artefacts(run, experiment, endpoints, tables, absent, files, statement, elsewhere)
+    return Artefacts(run, experiment, endpoints, tables, absent, files, statement, elsewhere, folder=out)
 
 
 def patient_keys(tables: Mapping[str, pd.DataFrame]) -> set[str]:

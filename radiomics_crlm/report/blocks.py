@@ -44,6 +44,11 @@ def names(summary: str, items: Sequence[str]) -> Part:
     return {"kind": "names", "summary": summary, "items": list(items)}
 
 
+def links(files: Mapping[str, str]) -> Part:
+    """Files beside the page, each with what it holds."""
+    return {"kind": "links", "items": [{"file": file, "text": text} for file, text in files.items()]}
+
+
 def absent(what: str, reason: str) -> Part:
     """Why something is not there, in one line."""
     return {"kind": "absent", "what": what, "absent": reason}

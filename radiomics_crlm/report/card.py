@@ -8,6 +8,7 @@ from typing import Any
 from radiomics_crlm.provenance.files import write_json, write_text
 from radiomics_crlm.report import participants
 from radiomics_crlm.report.artefacts import Artefacts, load_artefacts
+from radiomics_crlm.report.checklists import write_checklists
 from radiomics_crlm.report.contents import SECTIONS
 from radiomics_crlm.report.page import draw_figures, render_card
 from radiomics_crlm.report.wording import cleaned
@@ -39,7 +40,10 @@ def build_card(out: Path) -> Part:
     InputError, ConfigError
         If ``run.json`` is absent or does not hold a valid experiment.
     """
-    artefacts = load_artefacts(out)
+    return _build(load_artefacts(out))
+
+
+def _build(artefacts: Artefacts) -> Part:
     card: Part = {
         "card_version": CARD_VERSION,
         "name": artefacts.experiment.name,
@@ -63,12 +67,16 @@ def build_card(out: Path) -> Part:
 def write_card(out: Path) -> Path:
     """Write ``card.json``, ``card.html`` and ``figures/*.svg`` into a run folder, each atomically; returns the page.
 
+    The checklists beside the card are made if there are none, and else shown as far as their files are unchanged.
+
     Raises
     ------
     InputError, ConfigError
         As :func:`build_card`.
     """
-    card = build_card(out)
+    artefacts = load_artefacts(out)
+    write_checklists(out, artefacts, anew=False)
+    card = _build(artefacts)
     drawn = draw_figures(card)
     write_json(out / "card.json", card)
     for name, svg in drawn.items():

@@ -25,7 +25,7 @@ _KINDS = {
         "subgroups", "reclassification", "courses", "instability", "explanations", "robustness", "standardisation",
         "scores", "limits", "notices",
     ),
-    "Software, files and hashes": ("technical",),
+    "Software, files and hashes": ("technical", "checklists"),
 }  # fmt: skip
 # Names of things, from the most to the least telling: a list item is known by those that it has.
 _NAMES = ("endpoint", "arm", "model", "reference", "variable", "column", "score", "rule", "feature", "family", "head")

@@ -14,6 +14,7 @@ from radiomics_crlm.report.answer_page import answers
 from radiomics_crlm.report.artefacts import Artefacts
 from radiomics_crlm.report.attributes import attributes
 from radiomics_crlm.report.attribution import explanation
+from radiomics_crlm.report.checklist_page import checklists
 from radiomics_crlm.report.decision import decisions
 from radiomics_crlm.report.elsewhere import elsewhere
 from radiomics_crlm.report.horizons import horizons
@@ -213,6 +214,9 @@ SECTIONS: tuple[Section, ...] = (
     Section(
         "attributes", "Source attributes (HTI-1, CHAI)", "HTI-1, CHAI", (("attributes", attributes),),
         blocks=("attributes",),
+    ),
+    Section(
+        "checklists", "Checklists", "Checklists", (("checklists", checklists),), blocks=("checklists",)
     ),
     Section("signoff", "Sign-off", "Sign-off", (("signoff", signoff),), template=True, lead=_SIGNOFF),
 )  # fmt: skip
