@@ -21,6 +21,7 @@ from radiomics_crlm.provenance.files import canonical_json, read_json, sha256_by
 from radiomics_crlm.provenance.tables import read_table, table_digest, write_table
 from radiomics_crlm.provenance.versions import lock_fingerprint, versions
 from radiomics_crlm.report.card import write_card
+from radiomics_crlm.report.checklists import write_checklists
 from radiomics_crlm.schema import Refusal, load_schema
 from radiomics_crlm.study.acceptance import accept_study
 from radiomics_crlm.study.answer import permute_outcomes, plan_controls
@@ -248,6 +249,7 @@ def train_study(
 def finish_study(out: Path, *, mlflow_uri: str | None, progress: Progress) -> StudyResult:
     """Card and tracking of an evaluated study."""
     accept_study(out)
+    write_checklists(out)
     card = write_card(out)
     uri = track_study(out, mlflow_uri=mlflow_uri, progress=progress)
     run = read_json(out / "run.json", what="the record of the run")
