@@ -17,9 +17,14 @@ class SimulatedSource(Strict):
 
 
 class FolderSource(Strict):
-    """A cohort folder given on the command line with ``--data``."""
+    """A cohort folder given on the command line with ``--data``.
+
+    ``features`` names a table of that folder with features per patient and scan that another program made (table
+    ``features_patient``); without it they are extracted from the images.
+    """
 
     kind: Literal["folder"]
+    features: str | None = Field(default=None, min_length=1, description="table in the folder, .csv or .parquet")
 
 
 class TciaClinicalSource(Strict):

@@ -101,3 +101,14 @@ class ExperimentConfig(Strict):
         if fitted and self.design.kind == "temporal":
             raise ValueError("rules that are recalibrated or imputed in each fold would see later patients")
         return self
+
+    @model_validator(mode="after")
+    def _foreign_features_stay_here(self) -> ExperimentConfig:
+        if not isinstance(self.cohort, FolderSource) or self.cohort.features is None:
+            return self
+        delivered = {model.rpartition("/")[0] for model in self.deliver.values()}
+        if wrong := sorted(name for name in delivered if self.feature_sets[name].radiomics is not None):
+            raise ValueError(f"{wrong} cannot be delivered: a bundle cannot make the features of another program")
+        if self.design.external:
+            raise ValueError("external cohorts are extracted from images; features of another program do not compare")
+        return self

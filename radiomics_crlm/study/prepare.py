@@ -12,6 +12,7 @@ from radiomics_crlm import clinical as rule_engine
 from radiomics_crlm.cohort.clinical import Cohort, read_cohort_folder
 from radiomics_crlm.cohort.endpoints import build_outcome
 from radiomics_crlm.cohort.exclusions import Exclusion
+from radiomics_crlm.cohort.foreign_features import with_features
 from radiomics_crlm.cohort.splits import design_folds, outcome_status
 from radiomics_crlm.cohort.tcia import read_tcia_clinical
 from radiomics_crlm.config import (
@@ -82,7 +83,8 @@ def acquire_cohort(
         raise ConfigError(f"the experiment {experiment.name!r} reads real data", remedy="pass --data DIR")
     if isinstance(source, TciaClinicalSource):
         return read_tcia_clinical(data, radiomics=source.radiomics)
-    return read_cohort_folder(data)
+    cohort = read_cohort_folder(data)
+    return cohort if source.features is None else with_features(cohort, source.features)
 
 
 def choose_endpoints(experiment: ExperimentConfig) -> dict[str, EndpointConfig]:
