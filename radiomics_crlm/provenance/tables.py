@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,15 +55,54 @@ def read_raw(path: Path, *, what: str) -> pd.DataFrame:
     InputError
         If the file is absent, empty, not UTF-8, not a table, or of another kind.
     """
+    with _reading(path, what) as is_parquet:
+        if is_parquet:
+            return pq.read_table(path).to_pandas()
+        table = pd.read_csv(path, dtype="str", keep_default_na=False, encoding="utf-8-sig")
+        _refuse_shifted(table, path, what)
+        return table
+
+
+def read_blocks(path: Path, *, what: str, size: int, columns: list[str] | None = None) -> Iterator[pd.DataFrame]:
+    """Read a table as `read_raw` does, ``size`` rows at a time (all ``columns`` or some); at least one block, which may
+    be empty.
+
+    Whole numbers with gaps stay whole in a Parquet file, where `read_raw` makes floats of them: a block does not know
+    whether there is a gap elsewhere.
+
+    Raises
+    ------
+    InputError
+        As `read_raw`; for faults within the table only when its block is reached.
+    """
+    with _reading(path, what) as is_parquet:
+        if is_parquet:
+            with pq.ParquetFile(path) as file:
+                empty = True
+                for batch in file.iter_batches(batch_size=size, columns=columns):
+                    empty = False
+                    yield batch.to_pandas(integer_object_nulls=True).reset_index(drop=True)
+                if empty:
+                    yield file.schema_arrow.empty_table().to_pandas()
+            return
+        with pd.read_csv(
+            path, dtype="str", keep_default_na=False, encoding="utf-8-sig", chunksize=size, usecols=columns
+        ) as reader:
+            for block in reader:
+                _refuse_shifted(block, path, what)
+                yield block.reset_index(drop=True)
+
+
+@contextmanager
+def _reading(path: Path, what: str) -> Iterator[bool]:
+    """Whether a table is Parquet (and not CSV), and one kind of error while it is read."""
     suffix = path.suffix.lower()
     if suffix not in (".csv", ".parquet"):
         raise InputError(f"{what} has an unknown file type", expected=".csv or .parquet", got=repr(suffix))
     if not path.is_file():
         raise InputError(f"{what} is missing", expected=f"a file named {path.name}", remedy="check the path")
     try:
-        if suffix == ".parquet":
-            return pq.read_table(path).to_pandas()
-        return pd.read_csv(path, dtype="str", keep_default_na=False, encoding="utf-8-sig")
+        yield suffix == ".parquet"
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError, pa.ArrowInvalid, OSError) as error:
         raise InputError(
             f"{what} cannot be read as a table",
@@ -69,6 +110,16 @@ def read_raw(path: Path, *, what: str) -> pd.DataFrame:
             got=type(error).__name__,
             remedy="save it anew as UTF-8",
         ) from None
+
+
+def _refuse_shifted(table: pd.DataFrame, path: Path, what: str) -> None:
+    """Rows with one cell more than the header, which pandas would read one column too far to the left."""
+    if len(table) and not isinstance(table.index, pd.RangeIndex):
+        raise InputError(
+            f"{what} has rows with more cells than its header",
+            where=path.name,
+            remedy="name every column, or remove the surplus separators",
+        )
 
 
 def table_digest(table: pd.DataFrame) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from radiomics_crlm.config import CohortNotes
@@ -20,6 +21,8 @@ FIRST_ROW = 2
 _SCAN_KEY = ["patient_id", "timepoint", "modality", "sequence"]
 _HOW_MADE = ["settings_hash", "engine"]
 
+Mask = npt.NDArray[np.bool_]
+
 
 @dataclass(frozen=True)
 class Imaging:
@@ -33,57 +36,108 @@ class Imaging:
     features_lesion: pd.DataFrame | None = None
     exclusions: pd.DataFrame | None = None
 
+    def of(self, keys: pd.Series) -> Imaging:
+        """The part that is about some patients."""
+
+        def part(table: pd.DataFrame | None) -> pd.DataFrame | None:
+            return None if table is None else table[table["patient_id"].isin(keys)].reset_index(drop=True)
+
+        return Imaging(part(self.features_patient), part(self.features_lesion), part(self.exclusions))
+
 
 @dataclass
 class Admission:
     """Verdict on every row, by position.
 
     ``clinical`` is the typed table of all rows (bad cells null) and ``readable`` says which of them may be looked
-    at at all; a row without ``code`` is scored. ``predictors`` holds those rows, indexed by position.
+    at at all; rows that are still ``open`` have no ``code`` and are scored. ``predictors`` holds those rows, indexed
+    by position, and ``scans`` what is known of the scans of these patients.
     """
 
     clinical: pd.DataFrame
-    readable: np.ndarray
-    codes: list[str | None]
-    reasons: list[str | None]
+    open: Mask
+    readable: Mask
+    codes: npt.NDArray[np.object_]
+    reasons: npt.NDArray[np.object_]
     predictors: pd.DataFrame = field(default_factory=pd.DataFrame)
     scan_flags: dict[str, str] = field(default_factory=dict)
+    scans: pd.DataFrame = field(default_factory=pd.DataFrame)
 
-    def abstain(self, position: int, code: str, reason: str) -> None:
-        """Note why a row is not scored; the first reason stands."""
-        if self.codes[position] is None:
-            self.codes[position], self.reasons[position] = code, reason
+    def abstain(self, where: Mask, code: str, reason: str) -> None:
+        """Note why rows are not scored; the first reason of a row stands."""
+        chosen = where & self.open
+        self.codes[chosen], self.reasons[chosen] = code, reason
+        self.open &= ~where
 
-    @property
-    def open(self) -> list[int]:
-        """Positions without a reason against them."""
-        return [i for i, code in enumerate(self.codes) if code is None]
+    def among(self, keys: Iterable[str]) -> Mask:
+        """Which rows are of these patients."""
+        return self.clinical["patient_id"].isin(list(keys)).to_numpy(dtype=bool)
+
+    def at(self, positions: npt.NDArray[np.intp]) -> Mask:
+        """Positions as a mask."""
+        mask = np.zeros(len(self.open), dtype=bool)
+        mask[positions] = True
+        return mask
 
 
-def admit(content: BundleContent, clinical_raw: pd.DataFrame, imaging: Imaging, notes: CohortNotes) -> Admission:
-    """Check every row of a raw clinical table against what a bundle needs.
+def check_cohort(
+    content: BundleContent, clinical: pd.DataFrame, imaging: Imaging, notes: CohortNotes
+) -> tuple[str, ...]:
+    """Refuse faults of a whole cohort before any row is looked at; some rows of the clinical table, or none, suffice.
+
+    Returns
+    -------
+    The clinical inputs of the model that the table does not have at all.
 
     Raises
     ------
     InputError
-        For faults of a whole table: no rows, unknown, repeated or missing columns, or radiomics of unknown make.
+        For unknown, repeated or missing columns, or radiomics of unknown make or without the columns of the model.
     LeakError
         If the cohort declares an input of the model to be known only after the model speaks.
     """
     _refuse_late(content, notes)
-    if clinical_raw.empty:
-        raise InputError("the clinical table has no rows", expected="one row per patient", got="0 rows")
+    nobody = parse_table(clinical.head(0), load_schema("clinical"), ignore=notes.ignore_columns).table
+    absent = tuple(s.name for s in content.inputs if s.source == "clinical" and s.name not in nobody)
+    if not content.needs_radiomics or imaging.features_patient is None:
+        return absent
+    for block in content.sources:
+        choose_block(imaging.features_patient, block, speaks_at=content.speaks_at)
+        _faults_of_make(block, content, imaging)
+    nothing = imaging.features_patient.head(0)
+    assemble(nobody, nothing, content.inputs, content.sources, speaks_at=content.speaks_at)
+    return absent
+
+
+def admit(
+    content: BundleContent, clinical_raw: pd.DataFrame, imaging: Imaging, notes: CohortNotes, *, repeated: Mask
+) -> Admission:
+    """Check rows of a raw clinical table against what a bundle needs; the table passed :func:`check_cohort`.
+
+    Parameters
+    ----------
+    content, imaging, notes
+        The bundle and the cohort.
+    clinical_raw
+        Some rows of the clinical table.
+    repeated
+        Which of them have a key that stands in several rows of the whole table.
+    """
     parsed = parse_table(clinical_raw, load_schema("clinical"), ignore=notes.ignore_columns)
     rows = len(parsed.table)
-    found = Admission(parsed.table, np.zeros(rows, dtype=bool), [None] * rows, [None] * rows)
-    _check_keys(found)
+    nothing = np.full(rows, None, dtype=object)
+    found = Admission(parsed.table, np.ones(rows, dtype=bool), np.zeros(rows, dtype=bool), nothing, nothing.copy())
+    keyless = found.clinical["patient_id"].isna().to_numpy(dtype=bool)
+    found.abstain(keyless, "missing_key", "column patient_id: empty, expected a patient key")
+    found.abstain(repeated, "duplicate_patient", "column patient_id: the key stands in several rows")
     for problem in parsed.problems:
         text = f"column {problem.column}: {problem.code.replace('_', ' ')}, expected {problem.expected}"
         position = problem.row - FIRST_ROW
         if found.codes[position] == problem.code:
             found.reasons[position] = f"{found.reasons[position]}; {text}"
-        found.abstain(position, problem.code, text)
-    found.readable[found.open] = True
+        elif found.open[position]:
+            found.codes[position], found.reasons[position], found.open[position] = problem.code, text, False
+    found.readable = found.open.copy()
     _check_population(found, content)
     if content.needs_radiomics:
         _check_scans(found, content, imaging)
@@ -108,28 +162,19 @@ def _refuse_late(content: BundleContent, notes: CohortNotes) -> None:
         )
 
 
-def _check_keys(found: Admission) -> None:
-    keys = found.clinical["patient_id"]
-    repeated = keys.duplicated(keep=False) & keys.notna()
-    for position in np.flatnonzero(keys.isna()):
-        found.abstain(int(position), "missing_key", "column patient_id: empty, expected a patient key")
-    for position in np.flatnonzero(repeated):
-        found.abstain(int(position), "duplicate_patient", "column patient_id: the key stands in several rows")
-
-
 def _check_population(found: Admission, content: BundleContent) -> None:
+    nothing = pd.Series([None] * len(found.clinical), dtype="object")
     for column, value in content.definition.population.items():
-        cells = found.clinical.get(column, pd.Series([None] * len(found.clinical), dtype="object"))
-        for position in found.open:
-            if pd.isna(cells.iloc[position]):
-                found.abstain(position, "population_unknown", f"column {column}: must be known for this endpoint")
-            elif cells.iloc[position] != value:
-                text = f"column {column}: the model is for {content.definition.population_title}"
-                found.abstain(position, "not_in_population", text)
+        cells = found.clinical.get(column, nothing)
+        unknown = cells.isna().to_numpy(dtype=bool)
+        other = ~unknown & (cells != value).fillna(True).to_numpy(dtype=bool)
+        found.abstain(unknown, "population_unknown", f"column {column}: must be known for this endpoint")
+        text = f"column {column}: the model is for {content.definition.population_title}"
+        found.abstain(other, "not_in_population", text)
 
 
 def _check_scans(found: Admission, content: BundleContent, imaging: Imaging) -> None:
-    failed, have = _failures(imaging.exclusions), set[str]()
+    failed, have, known = _failures(imaging.exclusions), set[str](), []
     for block in content.sources:
         choice = ScanChoice(pd.DataFrame(), frozenset(), frozenset())
         made: dict[str, str] = {}
@@ -137,15 +182,15 @@ def _check_scans(found: Admission, content: BundleContent, imaging: Imaging) -> 
             choice = choose_block(imaging.features_patient, block, speaks_at=content.speaks_at)
             made = _faults_of_make(block, content, imaging)
         have |= set(choice.table.index)
+        known.append(choice.table[[column for column in choice.table if "__" not in str(column)]])
         _check_block(found, block, choice, made, failed, content.speaks_at)
         if "flags" in choice.table:
             for key, text in choice.table["flags"].dropna().items():
                 words = [*found.scan_flags.get(str(key), "").split(";"), *str(text).split(";")]
                 found.scan_flags[str(key)] = ";".join(dict.fromkeys(words)).strip(";")
     kinds = ", ".join(dict.fromkeys(str(block.scans) for block in content.sources))
-    for position in found.open:
-        if (key := found.clinical["patient_id"].iloc[position]) not in have:
-            found.abstain(position, "no_scan", f"none of the scans {kinds} with features{failed.get(key, '')}")
+    _lack(found, ~found.among(have), f"none of the scans {kinds} with features", failed)
+    found.scans = pd.concat(known) if known else found.scans
 
 
 def _check_block(
@@ -159,18 +204,22 @@ def _check_block(
     """Abstain where the scan of a block cannot be used, or is absent and not imputed."""
     label = f"{block.scans} scan"
     at = " and ".join(block.moments) if block.moment else f"{when} or earlier"
-    for position in found.open:
-        key = found.clinical["patient_id"].iloc[position]
-        if key in choice.ambiguous:
-            found.abstain(position, "ambiguous_scan", f"several {label}s of the same time point")
-        elif key in made:
-            found.abstain(position, made[key], _MAKE_REASONS[made[key]])
-        elif key in choice.table.index or not block.required:
-            continue
-        elif key in choice.only_later:
-            found.abstain(position, "later_scan", f"every {label} was made after {when}, when the model speaks")
-        else:
-            found.abstain(position, "no_scan", f"no {label} with features at {at}{failed.get(key, '')}")
+    found.abstain(found.among(choice.ambiguous), "ambiguous_scan", f"several {label}s of the same time point")
+    for code, reason in _MAKE_REASONS.items():
+        found.abstain(found.among(key for key, fault in made.items() if fault == code), code, reason)
+    if block.required:
+        absent, later = ~found.among(choice.table.index), found.among(choice.only_later)
+        text = f"every {label} was made after {when}, when the model speaks"
+        found.abstain(absent & later, "later_scan", text)
+        _lack(found, absent, f"no {label} with features at {at}", failed)
+
+
+def _lack(found: Admission, where: Mask, reason: str, failed: Mapping[str, str]) -> None:
+    """Abstain for want of a scan, and say what became of the scans there were."""
+    chosen = np.flatnonzero(where & found.open)
+    found.abstain(where, "no_scan", reason)
+    for position, key in zip(chosen, found.clinical["patient_id"].iloc[chosen], strict=True) if failed else ():
+        found.reasons[position] = reason + failed.get(key, "")
 
 
 _MAKE_REASONS = {
@@ -220,26 +269,26 @@ def _failures(exclusions: pd.DataFrame | None) -> dict[str, str]:
 
 def _take_predictors(found: Admission, content: BundleContent, features: pd.DataFrame | None) -> None:
     """Assemble the rows still open, and abstain where there is nothing, or nothing usable, to compute from."""
-    chosen = found.clinical.iloc[found.open]
+    places = np.flatnonzero(found.open)
+    chosen = found.clinical.iloc[places]
     if features is not None and content.sources:
         features = features[features["patient_id"].isin(chosen["patient_id"])]
     table = assemble(chosen, features, content.inputs, content.sources, speaks_at=content.speaks_at)
-    table.index = pd.Index(found.open)
-    for position, empty in table.isna().all(axis=1).items():
-        if empty:
-            found.abstain(int(str(position)), "no_input", "none of the model's inputs is known")
+    table.index = pd.Index(places)
+    unknown = pd.DataFrame({name: table[name].isna() for name in table}, index=table.index)
+    found.abstain(found.at(places[unknown.all(axis=1)]), "no_input", "none of the model's inputs is known")
     for names in _required_features(content):
-        for position, empty in table[names].isna().all(axis=1).items():
-            if empty:
-                found.abstain(int(str(position)), "no_features", "the scan has no feature that the model reads")
+        empty = unknown[names].all(axis=1).to_numpy()
+        found.abstain(found.at(places[empty]), "no_features", "the scan has no feature that the model reads")
     for spec in content.inputs:
         if spec.kind != "number":
             continue
         values = table[spec.name].to_numpy()
         rule = "a finite number >= 0" if spec.log else "a finite number"
-        for position in table.index[np.isinf(values) | (spec.log & (values < 0))]:
-            found.abstain(int(position), "out_of_range", f"column {spec.name}: out of range, expected {rule}")
-    found.predictors = table.loc[found.open]
+        bad = np.isinf(values) | (spec.log & (values < 0))
+        text = f"column {spec.name}: out of range, expected {rule}"
+        found.abstain(found.at(places[bad]), "out_of_range", text)
+    found.predictors = table[found.open[places]]
 
 
 def _required_features(content: BundleContent) -> list[list[str]]:

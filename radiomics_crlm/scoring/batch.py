@@ -1,34 +1,45 @@
 """Batch scoring: every row that comes in goes out, scored or abstained with a reason.
 
-Rows are computed one by one in effect: a patient's numbers do not depend on who else is in the table, nor on where a
-killed run was resumed.
+Rows are computed one by one in effect: a patient's numbers do not depend on who else is in the table, on the number of
+workers, nor on where a killed run was resumed. The table is read, scored and written block by block.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
+from filelock import FileLock, Timeout
 
 import radiomics_crlm
-from radiomics_crlm.clinical import evaluate_table
+from radiomics_crlm import parallel
 from radiomics_crlm.config import CohortNotes
-from radiomics_crlm.modelling.design import InputSpec
-from radiomics_crlm.provenance.files import canonical_json, sha256_bytes, write_bytes
-from radiomics_crlm.provenance.tables import write_table
-from radiomics_crlm.scoring.admission import FIRST_ROW, Admission, Imaging, admit, known_columns
-from radiomics_crlm.scoring.bundle import Bundle, computable, spoken_horizons
-from radiomics_crlm.scoring.flags import row_flags
-from radiomics_crlm.scoring.journal import Journal, Record
+from radiomics_crlm.errors import CrlmError, InputError
+from radiomics_crlm.provenance.files import canonical_json, sha256_bytes, sha256_file, write_json
+from radiomics_crlm.provenance.tables import table_digest
+from radiomics_crlm.provenance.versions import versions
+from radiomics_crlm.scoring.admission import FIRST_ROW, Imaging, check_cohort
+from radiomics_crlm.scoring.bundle import Bundle
+from radiomics_crlm.scoring.outputs import SPREADSHEET, TABLE, write_outputs
+from radiomics_crlm.scoring.parts import Part, Parts, finish
+from radiomics_crlm.scoring.rows import Account, Block, column_names
+from radiomics_crlm.scoring.shift import shift_report
+from radiomics_crlm.scoring.source import Frame, Keys, Source, patient_keys, survey
 
-JOURNAL, TABLE, SPREADSHEET = "scores.jsonl", "scores.parquet", "scores.csv"
-_BLOCK = 256
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+SUMMARY, UNFINISHED = "summary.json", ".unfinished"
+BLOCK = 20_000
+"""Rows that are scored at a time."""
+_RUN, _PARTS, _LOCK = "run.json", "parts", "lock"
+# Dask takes over all tasks that it is given, with their rows; this many per worker keep it busy.
+_PER_WORKER = 4
+_LIBRARIES = ("numpy", "pandas", "xgboost-cpu")
 
 
 @dataclass(frozen=True)
@@ -36,7 +47,9 @@ class ScoreSummary:
     """Account of a batch: ``rows`` in = ``scored`` + ``abstained``.
 
     ``abstentions`` counts rows by reason code and ``flags`` by flag; ``resumed`` rows were taken over from an
-    interrupted run; ``absent_inputs`` are clinical inputs that the table does not have at all.
+    interrupted or finished run; ``absent_inputs`` are clinical inputs that the table does not have at all;
+    ``base_value`` is where the attributions of each row start (None without attributions); ``shift`` is the comparison
+    of the cohort with the training data (:func:`radiomics_crlm.scoring.shift.shift_report`).
     """
 
     rows: int
@@ -48,6 +61,21 @@ class ScoreSummary:
     absent_inputs: tuple[str, ...]
     bundle_sha256: str
     input_sha256: str
+    base_value: float | None
+    shift: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a batch is done: processes on this machine, or address of a Dask scheduler; whether SHAP values of each row
+    are written; called with (rows done, rows in all); rows of a block, on which the row groups of the Parquet files
+    depend and nothing else."""
+
+    jobs: int = 1
+    dask: str | None = None
+    attributions: bool = False
+    on_progress: Callable[[int, int], None] | None = None
+    block: int = BLOCK
 
 
 def score_cohort(
@@ -59,7 +87,31 @@ def score_cohort(
     notes: CohortNotes | None = None,
     features_lesion: pd.DataFrame | None = None,
     exclusions: pd.DataFrame | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    options: Options | None = None,
+) -> ScoreSummary:
+    """Score every row of a clinical table in memory; see :func:`score_source`.
+
+    Parameters
+    ----------
+    clinical_raw
+        Raw clinical table (:func:`radiomics_crlm.provenance.tables.read_raw`).
+    features_patient, features_lesion
+        Radiomics of the cohort, for bundles that need them; ``features_lesion`` says how they were extracted.
+    exclusions
+        Scans that yielded nothing, to name them in the reason.
+    """
+    imaging = Imaging(features_patient, features_lesion, exclusions)
+    return score_source(bundle, Frame(clinical_raw), out, imaging=imaging, notes=notes, options=options)
+
+
+def score_source(
+    bundle: Bundle,
+    source: Source,
+    out: Path,
+    *,
+    imaging: Imaging | None = None,
+    notes: CohortNotes | None = None,
+    options: Options | None = None,
 ) -> ScoreSummary:
     """Score every row of a clinical table.
 
@@ -67,203 +119,274 @@ def score_cohort(
     ----------
     bundle
         The model.
-    clinical_raw
-        Raw clinical table (:func:`radiomics_crlm.provenance.tables.read_raw`); each bad row becomes an abstention.
-    features_patient, features_lesion
-        Radiomics of the cohort, for bundles that need them; ``features_lesion`` says how they were extracted.
+    source
+        Raw clinical table; each bad row becomes an abstention.
     out
-        Folder for ``scores.jsonl`` (journal), ``scores.parquet`` and ``scores.csv``. A run that was killed
-        resumes there.
+        Folder for ``scores.parquet``, ``scores.csv``, ``summary.json`` and, if they are asked for,
+        ``attributions.parquet``. A run that was killed goes on there; one that was finished is left as it is.
+    imaging
+        Radiomics of the cohort, for bundles that need them.
     notes
         ``cohort.yaml`` of the cohort.
-    exclusions
-        Scans that yielded nothing, to name them in the reason.
-    on_progress
-        Called with (rows done, rows in all).
+    options
+        Workers, attributions, progress.
 
     Returns
     -------
-    The account. The same bundle and tables give the same bytes, whether interrupted or not.
+    The account. The same bundle, tables and choice of attributions give the same bytes, however many workers there are,
+    and whether interrupted or not.
 
     Raises
     ------
     InputError
-        For faults of a whole table, or an output folder that holds other scores.
+        For faults of a whole table, or an output folder that holds other scores or is being worked on.
     LeakError
         If the cohort knows an input only after the model speaks.
+    CrlmError
+        If the output cannot be written, or workers died again and again; what was computed is kept.
     """
-    content, chosen_notes = bundle.content, notes or CohortNotes()
-    imaging = Imaging(features_patient, features_lesion, exclusions)
-    admission = admit(content, clinical_raw, imaging, chosen_notes)
-    rules = _rule_columns(admission, content.rules, chosen_notes, content.speaks_at)
-    digest = _input_digest(clinical_raw, imaging, chosen_notes)
-    total = len(clinical_raw)
-    header = {
-        "program": radiomics_crlm.__version__,
-        "bundle_sha256": bundle.sha256,
-        "input_sha256": digest,
-        "rows": total,
-    }
-    with Journal(out / JOURNAL, header, first=FIRST_ROW, rows=total) as journal:
-        resumed = len(journal.records)
-        for start in range(resumed, total, _BLOCK):
-            for record in _block(bundle, admission, rules, range(start, min(start + _BLOCK, total))):
-                journal.append(record)
-                if on_progress is not None:
-                    on_progress(len(journal.records), total)
-        records = journal.records
-    _write(records, _columns(bundle), out)
-    return _summary(records, resumed, bundle, admission.clinical.columns, digest)
+    batch = _Batch(bundle, source, out, imaging or Imaging(), notes or CohortNotes(), options or Options())
+    return batch.run()
 
 
-def _block(bundle: Bundle, admission: Admission, rules: Mapping[str, list[object]], positions: range) -> list[Record]:
-    """Records of neighbouring rows."""
-    content = bundle.content
-    table = admission.predictors.loc[[i for i in positions if admission.codes[i] is None]]
-    flags = dict(zip(table.index, row_flags(table, content.inputs, content.training), strict=True))
-    usable = _known_categories(table, content.inputs)
-    spoken = spoken_horizons(content, bundle.model)
-    with np.errstate(all="ignore"):
-        usable = usable[computable(bundle.model, usable)]
-        risk = dict(zip(usable.index, bundle.model.risk(usable).tolist(), strict=True))
-        probability = dict(zip(usable.index, bundle.model.probability(usable, spoken).tolist(), strict=True))
-    records = []
-    for i in positions:
-        code, reason = admission.codes[i], admission.reasons[i]
-        if code is None and not (i in risk and np.isfinite([risk[i], *probability[i]]).all()):
-            code, reason = "no_result", "the model gives no finite number for these inputs"
-        key = admission.clinical["patient_id"].iloc[i]
-        record: Record = dict.fromkeys(_columns(bundle))
-        record |= {
-            "row": i + FIRST_ROW,
-            "patient_id": None if pd.isna(key) else str(key),
+class _Batch:
+    """One run of :func:`score_source`."""
+
+    def __init__(
+        self, bundle: Bundle, source: Source, out: Path, imaging: Imaging, notes: CohortNotes, options: Options
+    ) -> None:
+        self._bundle, self._source, self._out = bundle, source, out
+        self._imaging, self._notes, self._options = imaging, notes, options
+        self._folder = out / UNFINISHED
+
+    def run(self) -> ScoreSummary:
+        head = next(self._source.blocks(1))
+        absent = check_cohort(self._bundle.content, head, self._imaging, self._notes)
+        identity = self._identity()
+        if (finished := _finished(self._out, identity)) is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            return _summary(finished, resumed=finished["rows"])
+        keys = survey(self._source, self._notes)
+        with _work(self._out, identity):
+            parts = Parts(self._folder / _PARTS, identity)
+            resumed, account = self._score(parts, keys)
+            self._source.check_unchanged()
+            content = self._content(identity, account, absent)
+            tables = write_outputs(self._read(parts, len(keys)), self._folder, self._names())
+            content["files"] = {path.name: sha256_file(path) for path in tables}
+            for path in tables:
+                path.replace(self._out / path.name)
+            write_json(self._out / SUMMARY, content)
+        return _summary(content, resumed=resumed)
+
+    def _identity(self) -> dict[str, Any]:
+        """All that decides the output."""
+        tables = (self._imaging.features_patient, self._imaging.features_lesion, self._imaging.exclusions)
+        others = ["" if table is None else table_digest(table) for table in tables]
+        described = [self._source.digest(), *others, self._notes.model_dump(mode="json")]
+        known = versions()
+        return {
+            "program": radiomics_crlm.__version__,
+            "libraries": {name: known[name] for name in _LIBRARIES},
+            "bundle_sha256": self._bundle.sha256,
+            "input_sha256": sha256_bytes(canonical_json(described).encode("utf-8")),
+            "attributions": self._options.attributions,
+            "block": self._options.block,
+        }
+
+    def _names(self) -> list[str]:
+        return column_names(self._bundle, self._options.attributions)
+
+    def _spans(self, rows: int) -> Iterator[tuple[int, int]]:
+        for start in range(0, rows, self._options.block):
+            yield start, min(start + self._options.block, rows)
+
+    def _score(self, parts: Parts, keys: Keys) -> tuple[int, Account]:
+        """Compute the blocks that are not there yet; number of rows that were, and the account of all."""
+        accounts: dict[int, Account] = {}
+        for start, stop in self._spans(len(keys)):
+            if (part := parts.get(start, stop)) is not None:
+                accounts[start] = part.account
+        resumed = done = sum(account.rows for account in accounts.values())
+        missing = [span for span in self._spans(len(keys)) if span[0] not in accounts]
+        lost: list[tuple[int, int]] = []
+        self._say(done, len(keys))
+        for span, made in self._computed(missing, keys):
+            if isinstance(made, parallel.Lost):
+                lost.append(span)
+                continue
+            parts.put(*span, made)
+            accounts[span[0]] = made.account
+            done += made.account.rows
+            self._say(done, len(keys))
+        if lost:
+            first, last = lost[0]
+            raise CrlmError(
+                f"{len(lost)} blocks of rows were given up: their workers died each time",
+                where=f"rows {first + FIRST_ROW} to {last + FIRST_ROW - 1}",
+                remedy="give them more memory and repeat the command: all other rows are kept",
+            )
+        return resumed, sum((accounts[start] for start, _ in self._spans(len(keys))), Account())
+
+    def _say(self, done: int, total: int) -> None:
+        if self._options.on_progress is not None:
+            self._options.on_progress(done, total)
+
+    def _computed(
+        self, spans: list[tuple[int, int]], keys: Keys
+    ) -> Iterator[tuple[tuple[int, int], Part | parallel.Lost]]:
+        """Blocks as soon as they are done."""
+        options = self._options
+        tasks = self._tasks({start for start, _ in spans}, keys)
+        if options.dask is None:
+            jobs = min(options.jobs, max(1, len(spans)))
+            yield from zip(spans, parallel.run(finish, tasks, jobs=jobs), strict=True)
+            return
+        ahead, width = iter(spans), _PER_WORKER * parallel.workers(1, options.dask).count
+        while window := list(itertools.islice(ahead, width)):
+            found = parallel.run(finish, itertools.islice(tasks, len(window)), dask=options.dask)
+            yield from zip(window, found, strict=True)
+
+    def _tasks(self, starts: set[int], keys: Keys) -> Iterator[Block]:
+        """The blocks that begin at these rows."""
+        position, last = 0, max(starts, default=-1)
+        for raw in self._source.blocks(self._options.block) if starts else ():
+            start, position = position, position + len(raw)
+            repeated = keys.of_block(raw, start, self._notes)
+            if start in starts:
+                imaging = self._imaging
+                if self._bundle.content.needs_radiomics:
+                    imaging = imaging.of(patient_keys(raw, self._notes))
+                yield Block(
+                    self._bundle, self._notes, raw, start, repeated, imaging, attributions=self._options.attributions
+                )
+            if start >= last:
+                return
+
+    def _read(self, parts: Parts, rows: int) -> Iterator[Part]:
+        """All parts in order."""
+        for start, stop in self._spans(rows):
+            part = parts.get(start, stop)
+            if part is None:
+                raise CrlmError(
+                    "a finished block of rows was damaged before it could be written out",
+                    where=f"rows {start + FIRST_ROW} to {stop + FIRST_ROW - 1}",
+                    remedy="repeat the command: this block is computed again",
+                )
+            yield part
+
+    def _content(self, identity: Mapping[str, Any], account: Account, absent: Iterable[str]) -> dict[str, Any]:
+        """``summary.json`` but for the hashes of the tables."""
+        content = self._bundle.content
+        abstained = sum(account.codes.values())
+        return {
+            "identity": dict(identity),
             "endpoint": content.endpoint,
             "model": content.model,
-            "status": "scored" if code is None else "abstained",
-            "code": code,
-            "reason": reason,
-            "bundle_sha256": bundle.sha256,
+            "rows": account.rows,
+            "scored": account.rows - abstained,
+            "abstained": abstained,
+            "abstentions": dict(sorted(account.codes.items())),
+            "flags": dict(sorted(account.flags.items())),
+            "absent_inputs": list(absent),
+            "base_value": account.base,
+            "shift": shift_report(content, account.tally).to_json(),
         }
-        if i in flags:
-            scan = [f"scan:{word}" for word in admission.scan_flags.get(str(key), "").split(";") if word]
-            record["flags"] = ";".join((*flags[i], *scan)) or None
-        if code is None:
-            record |= {"risk": risk[i]} | dict(zip(map(_probability, spoken), probability[i], strict=True))
-        records.append(record | {name: cells[i] for name, cells in rules.items()})
-    return records
 
 
-def _probabilities(bundle: Bundle) -> list[str]:
-    return [_probability(month) for month in bundle.content.horizons]
-
-
-def _probability(month: int) -> str:
-    return f"probability_{month}m"
-
-
-def _columns(bundle: Bundle) -> list[str]:
-    """Columns of the output, in order."""
-    rules = [name for rule in bundle.content.rules for name in (f"rule__{rule}", f"rule__{rule}__score")]
-    front = ["row", "patient_id", "endpoint", "model", "status", "code", "reason", "flags", "risk"]
-    return [*front, *_probabilities(bundle), *rules, "bundle_sha256"]
-
-
-def _known_categories(table: pd.DataFrame, inputs: Sequence[InputSpec]) -> pd.DataFrame:
-    """A category that the model has no number for is unknown to it."""
-    known = {s.name: table[s.name].where(table[s.name].isin(s.categories)) for s in inputs if s.kind == "category"}
-    return table.assign(**known)
-
-
-def _rule_columns(
-    admission: Admission, rules: Sequence[str], notes: CohortNotes, speaks_at: str
-) -> dict[str, list[object]]:
-    """Text and number of each rule for every row; rows that cannot be read have neither."""
-    rows = len(admission.clinical)
-    columns: dict[str, list[object]] = {}
-    for rule in rules:
-        columns[f"rule__{rule}"], columns[f"rule__{rule}__score"] = [None] * rows, [None] * rows
-    if not rules or not admission.readable.any():
-        return columns
-    positions = np.flatnonzero(admission.readable)
-    table = known_columns(admission.clinical.iloc[positions], notes, speaks_at).reset_index(drop=True)
-    position_of = dict(zip(table["patient_id"].astype("str"), positions.tolist(), strict=True))
-    for row in evaluate_table(table, rules).to_dict("records"):
-        result = {str(name): cell for name, cell in row.items()}
-        position, rule = position_of[result["patient_id"]], result["rule"]
-        columns[f"rule__{rule}"][position] = rule_text(result)
-        number = result["value"] if pd.isna(result["score"]) else result["score"]
-        columns[f"rule__{rule}__score"][position] = None if pd.isna(number) else float(number)
-    return columns
-
-
-def rule_text(result: Mapping[str, Any]) -> str:
-    """One rule result in words.
-
-    >>> row = dict.fromkeys(["score", "value", "group", "group_certain", "missing", "reason", "lower", "upper"])
-    >>> rule_text(row | {"status": "ok", "score": 2.0, "group": "low"})
-    'score 2, group low'
-    >>> rule_text(row | {"status": "not_assessable", "lower": 1.0, "upper": 4.0, "missing": "dfi_months"})
-    'not assessable: bounds 1-4, missing dfi_months'
-    """
-    known = {name: value for name, value in result.items() if not pd.isna(value)}
-    status = str(known["status"])
-    parts = [f"{name} {known[name]:g}" for name in ("score", "value") if name in known]
-    if "lower" in known:
-        parts.append(
-            f"bounds {known['lower']:g}-{known['upper']:g}" if "upper" in known else f"at least {known['lower']:g}"
-        )
-    parts += [
-        f"{label} {known[name]}"
-        for label, name in _RULE_WORDS
-        if name in known and (name != "missing" or status != "ok")
-    ]
-    text = ", ".join(parts).replace(";", ", ")
-    return text if status == "ok" else f"{status.replace('_', ' ')}{': ' if text else ''}{text}"
-
-
-_RULE_WORDS = (("group", "group"), ("certainly group", "group_certain"), ("missing", "missing"), ("reason", "reason"))
-
-
-def _input_digest(clinical_raw: pd.DataFrame, imaging: Imaging, notes: CohortNotes) -> str:
-    tables = (clinical_raw, imaging.features_patient, imaging.features_lesion, imaging.exclusions)
-    parts = ["" if table is None else sha256_bytes(table.to_csv(index=False).encode("utf-8")) for table in tables]
-    return sha256_bytes(canonical_json([*parts, notes.model_dump(mode="json")]).encode("utf-8"))
-
-
-def _write(records: Sequence[Record], columns: Sequence[str], out: Path) -> None:
-    numbers = {c for c in columns if c == "risk" or c.startswith("probability_") or c.endswith("__score")}
-    cells = {
-        name: pd.Series([record[name] for record in records], dtype="float64" if name in numbers else "object")
-        for name in columns
-    }
-    checked = write_table(pd.DataFrame(cells, columns=list(columns)), out / TABLE, "scores")
-    texts = [name for name in columns if name not in numbers and name != "row"]
-    safe = checked.assign(**{name: checked[name].map(_harmless, na_action="ignore") for name in texts})
-    write_bytes(out / SPREADSHEET, safe.to_csv(index=False, lineterminator="\n").encode("utf-8"))
-
-
-def _harmless(cell: str) -> str:
-    """A text that no spreadsheet takes for a formula.
-
-    >>> _harmless("=1+1"), _harmless("P-1")
-    ("'=1+1", 'P-1')
-    """
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
-
-
-def _summary(records: Sequence[Record], resumed: int, bundle: Bundle, columns: pd.Index, digest: str) -> ScoreSummary:
-    codes = Counter(record["code"] for record in records if record["code"])
-    flags = Counter(flag.split(":")[0] for record in records for flag in (record["flags"] or "").split(";") if flag)
-    absent = [s.name for s in bundle.content.inputs if s.source == "clinical" and s.name not in columns]
-    abstained = sum(codes.values())
+def _summary(content: Mapping[str, Any], *, resumed: int) -> ScoreSummary:
+    identity = content["identity"]
     return ScoreSummary(
-        rows=len(records),
-        scored=len(records) - abstained,
-        abstained=abstained,
-        abstentions=dict(sorted(codes.items())),
-        flags=dict(sorted(flags.items())),
+        rows=content["rows"],
+        scored=content["scored"],
+        abstained=content["abstained"],
+        abstentions=content["abstentions"],
+        flags=content["flags"],
         resumed=resumed,
-        absent_inputs=tuple(absent),
-        bundle_sha256=bundle.sha256,
-        input_sha256=digest,
+        absent_inputs=tuple(content["absent_inputs"]),
+        bundle_sha256=identity["bundle_sha256"],
+        input_sha256=identity["input_sha256"],
+        base_value=content["base_value"],
+        shift=content["shift"],
     )
+
+
+def _foreign() -> InputError:
+    return InputError(
+        "the output folder holds the scores of another bundle, input or version, or made with other options",
+        where=SUMMARY,
+        remedy="choose an empty output folder",
+    )
+
+
+def _finished(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The summary of this very run, if it is finished and nothing was changed since; other scores are refused."""
+    try:
+        found = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
+        theirs, files = found["identity"], dict(found["files"])
+    except FileNotFoundError:
+        if not (out / UNFINISHED).is_dir() and any((out / name).exists() for name in (TABLE, SPREADSHEET)):
+            raise _foreign() from None
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise _foreign() from None
+    if theirs != identity:
+        raise _foreign()
+    intact = all((out / name).is_file() and sha256_file(out / name) == sha for name, sha in files.items())
+    return dict(found) if intact else None
+
+
+@contextmanager
+def _work(out: Path, identity: Mapping[str, Any]) -> Iterator[None]:
+    """Work on an output folder, alone; what is unfinished stays there until all is written."""
+    folder = out / UNFINISHED
+    with _writing():
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / _LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(
+                "another process works in the output folder", remedy="wait for it, or name another folder"
+            ) from None
+        except NotImplementedError:  # some file systems of clusters know no locks
+            pass
+        try:
+            fresh = _enter(folder, identity)
+            try:
+                yield
+            except InputError:
+                if fresh:  # a table that has to be corrected is another table
+                    shutil.rmtree(folder, ignore_errors=True)
+                raise
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            lock.release()
+
+
+def _enter(folder: Path, identity: Mapping[str, Any]) -> bool:
+    """Whether this run begins here; another one that has finished blocks is refused."""
+    path = folder / _RUN
+    try:
+        theirs = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        theirs = None
+    if theirs == identity:
+        return False
+    if theirs is not None and any((folder / _PARTS).glob("*")):
+        raise _foreign()
+    write_json(path, dict(identity))
+    return True
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """One kind of error where the output cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise CrlmError(
+            "the output folder cannot be written",
+            got=error.strerror or type(error).__name__,
+            remedy="what was computed is kept; make room, or choose another folder, and repeat the command",
+        ) from None

@@ -6,7 +6,7 @@ on the others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,13 @@ UNIT_FACTOR = 10.0
 """A value off by this factor is more likely in another unit than a rare patient."""
 
 
-def row_flags(table: pd.DataFrame, inputs: Sequence[InputSpec], training: TrainingSummary) -> list[tuple[str, ...]]:
+def row_flags(
+    table: pd.DataFrame,
+    inputs: Sequence[InputSpec],
+    training: TrainingSummary,
+    *,
+    more: Mapping[str, np.ndarray] | None = None,
+) -> list[tuple[str, ...]]:
     """Flags of each row of a predictor table.
 
     Parameters
@@ -32,27 +38,37 @@ def row_flags(table: pd.DataFrame, inputs: Sequence[InputSpec], training: Traini
         The inputs.
     training
         What they looked like in the training data.
+    more
+        Further flags and the rows that have them (n booleans); they come last.
 
     Returns
     -------
     For each row its flags: ``missing:N`` (number of unknown inputs), ``imputed_over_half``, then by input
     ``out_of_range:COLUMN`` (beyond the training quantiles widened by 20 % of their distance),
     ``unit_suspicion:COLUMN`` (ten times off, as if given in another unit) and ``unknown_category:COLUMN`` (never
-    seen in training).
+    seen in training), then ``more``.
     """
-    found: list[list[str]] = [[] for _ in range(len(table))]
-    missing = table[[spec.name for spec in inputs]].isna().to_numpy()
-    for flags, count in zip(found, missing.sum(axis=1), strict=True):
-        if count:
-            flags.append(f"missing:{count}")
-        if 2 * count > len(inputs):
-            flags.append("imputed_over_half")
+    count = np.column_stack([table[spec.name].isna().to_numpy(dtype=bool) for spec in inputs]).sum(axis=1)
+    names = [("imputed_over_half",)]
+    masks = [2 * count > len(inputs)]
     for spec in inputs:
-        summary = training.inputs[spec.name]
-        for name, where in _column_flags(table[spec.name], spec, summary).items():
-            for row in np.flatnonzero(where):
-                found[row].append(f"{name}:{spec.name}")
-    return [tuple(flags) for flags in found]
+        for name, where in _column_flags(table[spec.name], spec, training.inputs[spec.name]).items():
+            names.append((f"{name}:{spec.name}",))
+            masks.append(where)
+    for name, where in (more or {}).items():
+        names.append((name,))
+        masks.append(where)
+    # Rows of the same pattern share their words.
+    raised = np.flatnonzero([mask.any() for mask in masks])
+    pattern = count.astype(np.int64)
+    for position in raised:
+        pattern = pd.factorize(2 * pattern + masks[position])[0]
+    first = np.unique(pattern, return_index=True)[1]
+    words = []
+    for row in first:
+        missing = (f"missing:{count[row]}",) if count[row] else ()
+        words.append(sum((names[position] for position in raised if masks[position][row]), missing))
+    return [words[code] for code in np.searchsorted(np.unique(pattern), pattern)]
 
 
 def _column_flags(cells: pd.Series, spec: InputSpec, summary: InputSummary) -> dict[str, np.ndarray]:

@@ -139,7 +139,7 @@ def test_scoring_from_images_twice_gives_the_same_bytes(small_study, tmp_path):
         assert run(
             ["score", "--bundle", bundle, "--cohort", str(cohort), "--out", str(tmp_path / name), "--jobs", jobs]
         ) in (0, 4)
-    for file in ("scores.parquet", "scores.csv", "scores.jsonl"):
+    for file in ("scores.parquet", "scores.csv", "summary.json"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
     assert len(read_table(tmp_path / "a" / "scores.parquet", "scores")) == 4
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-import os
-import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +19,7 @@ from radiomics_crlm import clinical as rule_engine
 from radiomics_crlm.config import CohortNotes, load_endpoints
 from radiomics_crlm.errors import InputError, LeakError
 from radiomics_crlm.provenance.tables import read_table
-from radiomics_crlm.scoring.batch import ScoreSummary, score_cohort
+from radiomics_crlm.scoring.batch import Options, ScoreSummary, score_cohort
 from radiomics_crlm.scoring.bundle import Bundle, load_bundle, write_bundle
 
 KINDS = [("ridge", None), ("ridge", 24.0), ("xgboost", None), ("xgboost", 24.0)]
@@ -36,7 +33,7 @@ def scored(bundle_: Bundle, raw: pd.DataFrame, out: Path, **more: object) -> tup
 
 
 def outputs(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_risk_is_what_the_formula_says(tmp_path: Path) -> None:
@@ -379,90 +376,33 @@ def test_twice_the_same_bytes(tmp_path: Path) -> None:
         score_cohort(bundle(), spoilt(), None, tmp_path / name)
     first = outputs(tmp_path / "one")
     assert first == outputs(tmp_path / "two")
-    assert set(first) == {"scores.jsonl", "scores.parquet", "scores.csv"}
-    again = score_cohort(bundle(), spoilt(), None, tmp_path / "one")
-    assert again.resumed == 12
-    assert outputs(tmp_path / "one") == first
+    assert set(first) == {"summary.json", "scores.parquet", "scores.csv"}
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """What an uninterrupted run over twenty rows leaves."""
-    folder = tmp_path_factory.mktemp("whole")
-    score_cohort(bundle(), clinical_raw(20), None, folder)
-    return outputs(folder)
+def test_a_finished_folder_is_left_as_it_is(tmp_path: Path) -> None:
+    made = score_cohort(bundle(), spoilt(), None, tmp_path)
+    first = outputs(tmp_path)
+    written = (tmp_path / "scores.csv").stat().st_mtime_ns
+    again = score_cohort(bundle(), spoilt(), None, tmp_path)
+    assert again == replace(made, resumed=12)
+    assert outputs(tmp_path) == first
+    assert (tmp_path / "scores.csv").stat().st_mtime_ns == written
+    # Unless somebody changed it, such as a spreadsheet program that saved it in its own way.
+    (tmp_path / "scores.csv").write_bytes(b"row;patient_id\n")
+    assert score_cohort(bundle(), spoilt(), None, tmp_path) == made
+    assert outputs(tmp_path) == first
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(share=st.floats(0, 1))
-def test_resuming_from_any_byte_gives_the_same_bytes(
-    tmp_path_factory: pytest.TempPathFactory, whole: dict[str, bytes], share: float
-) -> None:
-    folder = tmp_path_factory.mktemp("cut")
-    journal = whole["scores.jsonl"]
-    left = journal[: round(share * len(journal))]
-    (folder / "scores.jsonl").write_bytes(left)
-    summary = score_cohort(bundle(), clinical_raw(20), None, folder)
-    assert summary.resumed == max(0, left.count(b"\n") - 1)
-    assert outputs(folder) == whole
-
-
-def test_a_corrupt_line_and_all_after_it_are_done_again(tmp_path: Path) -> None:
-    raw = clinical_raw(10)
-    score_cohort(bundle(), raw, None, tmp_path)
-    whole = outputs(tmp_path)
-    lines = whole["scores.jsonl"].splitlines(keepends=True)
-    for bad in (b"{torn\n", b"[]\n", lines[8], b"\xff\xfe\n"):
-        (tmp_path / "scores.jsonl").write_bytes(b"".join([*lines[:5], bad, *lines[6:]]))
-        assert score_cohort(bundle(), raw, None, tmp_path).resumed == 4
-        assert outputs(tmp_path) == whole
-
-
-def test_interrupted_by_an_exception(tmp_path: Path) -> None:
-    raw = clinical_raw(600)
-    score_cohort(bundle(), raw, None, tmp_path / "whole")
-
-    def stop(done: int, total: int) -> None:
-        assert total == 600
-        if done == 300:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        score_cohort(bundle(), raw, None, tmp_path / "stopped", on_progress=stop)
-    assert set(outputs(tmp_path / "stopped")) == {"scores.jsonl"}
-    seen: list[int] = []
-    summary = score_cohort(bundle(), raw, None, tmp_path / "stopped", on_progress=lambda done, _: seen.append(done))
-    assert summary.resumed == 300
-    assert seen == list(range(301, 601))
-    assert outputs(tmp_path / "stopped") == outputs(tmp_path / "whole")
-
-
-_KILLED = """
-import os, signal, sys
-from pathlib import Path
-from scoring_examples import bundle, clinical_raw
-from radiomics_crlm.scoring.batch import score_cohort
-
-def die(done, total):
-    if done == int(sys.argv[2]):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-score_cohort(bundle(), clinical_raw(300), None, Path(sys.argv[1]), on_progress=die)
-"""
-
-
-def test_a_killed_process_loses_no_finished_row(tmp_path: Path) -> None:
-    folder = Path(__file__).resolve().parents[1]
-    environment = os.environ | {"PYTHONPATH": str(folder)}
-    for kill_at in (1, 257):
-        done = subprocess.run(
-            [sys.executable, "-c", _KILLED, str(tmp_path / "k"), str(kill_at)], env=environment, check=False
-        )
-        assert done.returncode == -signal.SIGKILL
-        assert (tmp_path / "k" / "scores.jsonl").read_bytes().count(b"\n") == kill_at + 1
-    assert score_cohort(bundle(), clinical_raw(300), None, tmp_path / "k").resumed == 257
-    score_cohort(bundle(), clinical_raw(300), None, tmp_path / "whole")
-    assert outputs(tmp_path / "k") == outputs(tmp_path / "whole")
+def test_the_summary_accounts_for_every_row(tmp_path: Path) -> None:
+    made = score_cohort(bundle(), spoilt(), None, tmp_path)
+    found = json.loads((tmp_path / "summary.json").read_text())
+    assert (found["rows"], found["scored"], found["abstained"]) == (12, 2, 10)
+    assert found["abstentions"] == made.abstentions
+    assert found["identity"]["bundle_sha256"] == made.bundle_sha256 == "0" * 64
+    assert found["identity"]["input_sha256"] == made.input_sha256
+    assert found["files"] == {
+        name: hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in ("scores.csv", "scores.parquet")
+    }
 
 
 def test_other_scores_are_not_overwritten(tmp_path: Path) -> None:
@@ -479,15 +419,40 @@ def test_other_scores_are_not_overwritten(tmp_path: Path) -> None:
     ]:
         with pytest.raises(InputError, match="holds the scores of another bundle, input or version"):
             score_cohort(chosen, raw, None, tmp_path, notes=notes)
+    with pytest.raises(InputError, match="or made with other options"):
+        score_cohort(bundle(), clinical_raw(5), None, tmp_path, options=Options(attributions=True))
     assert outputs(tmp_path) == before
+    (tmp_path / "summary.json").unlink()
+    with pytest.raises(InputError, match="holds the scores of another bundle"):
+        score_cohort(bundle(), clinical_raw(5), None, tmp_path)
 
 
-def test_the_journal_names_bundle_and_input(tmp_path: Path) -> None:
-    summary = score_cohort(bundle(), clinical_raw(3), None, tmp_path)
-    header, *lines = (tmp_path / "scores.jsonl").read_text().splitlines()
-    assert json.loads(header)["bundle_sha256"] == summary.bundle_sha256 == "0" * 64
-    assert json.loads(header)["input_sha256"] == summary.input_sha256
-    assert [json.loads(line)["row"] for line in lines] == [2, 3, 4]
+def test_duplicates_are_found_across_blocks(tmp_path: Path) -> None:
+    raw = clinical_raw(25).assign(cea_ng_ml="5")
+    raw.loc[23, "patient_id"] = " P0001 "
+    raw.loc[24, "patient_id"] = "P0012"
+    table, summary = scored(bundle(), raw, tmp_path, options=Options(block=5))
+    assert np.flatnonzero(table["code"] == "duplicate_patient").tolist() == [1, 12, 23, 24]
+    assert summary.abstentions == {"duplicate_patient": 4}
+
+
+def test_the_size_of_blocks_changes_no_row(tmp_path: Path) -> None:
+    raw = pd.concat([spoilt(), clinical_raw(60).iloc[12:]], ignore_index=True)
+    together, account = scored(bundle(), raw, tmp_path / "whole")
+    for size in (7, 61):
+        found, other = scored(bundle(), raw, tmp_path / f"{size}", options=Options(block=size))
+        pd.testing.assert_frame_equal(found, together, check_exact=True)
+        assert (tmp_path / f"{size}" / "scores.csv").read_bytes() == (tmp_path / "whole" / "scores.csv").read_bytes()
+        assert replace(other, shift=account.shift) == account
+
+
+def test_one_bad_row_in_a_hundred_costs_one_row(tmp_path: Path) -> None:
+    raw = clinical_raw(1000).assign(cea_ng_ml="5")
+    raw.loc[::100, "n_liver_mets"] = "=cmd|' /C calc'!A0"
+    table, summary = scored(bundle(), raw, tmp_path)
+    assert summary.abstentions == {"wrong_type": 10}
+    assert np.flatnonzero(table["status"] == "abstained").tolist() == list(range(0, 1000, 100))
+    assert b"calc" not in b"".join(outputs(tmp_path).values())
 
 
 def test_a_model_that_overflows_abstains(tmp_path: Path) -> None:
