@@ -12,6 +12,7 @@ import typer
 import radiomics_crlm
 from radiomics_crlm.cli import (
     anchor_command,
+    bundle_command,
     cohort_commands,
     doctor_command,
     fetch_command,
@@ -48,6 +49,7 @@ for module in (
     robustness_commands,
     rules_commands,
     score_command,
+    bundle_command,
     sheet_command,
     anchor_command,
     doctor_command,

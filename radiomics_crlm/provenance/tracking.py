@@ -18,6 +18,8 @@ from filelock import FileLock, Timeout
 
 from radiomics_crlm.errors import CrlmError, InputError
 
+MODEL_PATH = "model"
+"""Where the delivered model lies among the artefacts of a run."""
 _DIGEST_LENGTH = 36
 _MAX_PARAM = 500
 _MAX_TAG = 5000
@@ -145,14 +147,16 @@ class Tracker:
         self._client.set_tag(run, "mlflow.loggedArtifacts", json.dumps(listed))
 
     def register(self, run: str, folder: Path, *, model: str, tags: Mapping[str, str]) -> int:
-        """Store a bundle folder under a run and register it as the next version of ``model``; returns the version."""
-        self._client.log_artifacts(run, str(folder), artifact_path="bundle")
+        """Store the folder of an MLflow model under a run (``model``) and register it as the next version of ``model``;
+        returns the version.
+        """
+        self._client.log_artifacts(run, str(folder), artifact_path=MODEL_PATH)
         try:
             self._client.create_registered_model(model)
         except self._error as error:
             if getattr(error, "error_code", "") != "RESOURCE_ALREADY_EXISTS":
                 raise CrlmError("the model cannot be registered", where=model, got=str(error.error_code)) from None
-        source = f"{self._client.get_run(run).info.artifact_uri}/bundle"
+        source = f"{self._client.get_run(run).info.artifact_uri}/{MODEL_PATH}"
         shown = {key: str(text)[:_MAX_TAG] for key, text in tags.items()}
         version = self._client.create_model_version(model, source=source, run_id=run, tags=shown)
         return int(version.version)

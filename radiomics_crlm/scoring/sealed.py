@@ -106,9 +106,6 @@ def unseal(folder: Path, caps: Mapping[str, int], *, required: frozenset[str]) -
     """
     present = _entries(folder)
     if MANIFEST not in present:
-        if "MLmodel" in present:
-            remedy = "give the folder that the MLflow model names as its data"
-            raise _bad("this is an MLflow model, not a bundle", expected=f"a file named {MANIFEST}", remedy=remedy)
         raise _bad("there is no manifest", expected=f"a file named {MANIFEST}")
     sealed = _read(folder / MANIFEST, _MANIFEST_CAP)
     manifest = parse_object(sealed, what=MANIFEST)
@@ -262,6 +259,9 @@ def _entries(folder: Path) -> set[str]:
     if not folder.is_dir():
         what = "the bundle is missing" if not folder.exists() else "a bundle is a folder, not a file"
         raise InputError(what, expected="a folder with a manifest.json", remedy="check the path")
+    if (folder / "MLmodel").is_file() and not (folder / MANIFEST).exists():
+        remedy = "give the folder that the MLflow model names as its data"
+        raise _bad("this is an MLflow model, not a bundle", expected=f"a file named {MANIFEST}", remedy=remedy)
     with os.scandir(folder) as entries:
         for count, entry in enumerate(entries):
             if count > 20:

@@ -4,6 +4,7 @@ and registered bundles.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from radiomics_crlm.errors import CrlmError
 from radiomics_crlm.provenance.files import canonical_json, read_json
 from radiomics_crlm.provenance.tables import read_table, table_digest
 from radiomics_crlm.provenance.tracking import DatasetDigest, Step, Tracker
+from radiomics_crlm.scoring.mlflow_model import write_mlflow_model
 from radiomics_crlm.study.acceptance import ALIAS, FILE, NOT_DECLARED, accept_study
 from radiomics_crlm.study.fold_records import FoldRecord, fold_records
 from radiomics_crlm.study.prepare import Progress
@@ -192,11 +194,14 @@ def _verdict(study: _Study, endpoint: str) -> dict[str, str]:
 
 
 def _register(tracker: Tracker, child: str, study: _Study, endpoint: str) -> None:
-    """Register the bundle of an endpoint; the alias moves to this version only if it was accepted."""
+    """Register the bundle of an endpoint as a model that MLflow serves; the alias moves only if it was accepted."""
     delivered = study.run["delivered"][endpoint]
     name = f"{study.run['experiment']['name']}_{endpoint}"
     verdict = _verdict(study, endpoint)
     tags = {"bundle_sha256": delivered["sha256"], "model": delivered["model"], **verdict}
-    version = tracker.register(child, study.out / delivered["bundle"], model=name, tags=tags)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "model"
+        write_mlflow_model(study.out / delivered["bundle"], folder)
+        version = tracker.register(child, folder, model=name, tags=tags)
     if verdict["acceptance"] == "passed":
         tracker.alias(name, version, ALIAS)

@@ -142,7 +142,7 @@ def test_a_study_is_tracked_on_a_server_with_postgresql(small_study: Path, serve
     assert 0 <= models["recurrence_24m: combined/ridge"].data.metrics["auc"] <= 1
     version = client.get_model_version("small_recurrence_24m", "1")
     assert version.run_id == models["recurrence_24m: combined/ridge"].info.run_id
-    fetched = Path(client.download_artifacts(version.run_id, "bundle", str(tmp_path)))
+    fetched = Path(client.download_artifacts(version.run_id, "model/bundle", str(tmp_path)))
     manifest = (small_study / "bundles" / "recurrence_24m" / "manifest.json").read_bytes()
     assert (fetched / "manifest.json").read_bytes() == manifest
     # A study without declared criteria is registered, but nothing is called accepted.

@@ -74,9 +74,5 @@ def test_nothing_is_overwritten_and_nothing_is_left_of_a_failure(tmp_path: Path)
 
 def test_an_mlflow_model_is_no_bundle(tmp_path: Path) -> None:
     write_mlflow_model(BUNDLE, tmp_path / "model")
-    with pytest.raises(InputError, match=r"there is something that is no plain file|this is an MLflow model"):
+    with pytest.raises(InputError, match="this is an MLflow model, not a bundle.*names as its data"):
         load_bundle(tmp_path / "model")
-    (tmp_path / "plain").mkdir()
-    (tmp_path / "plain" / "MLmodel").write_bytes((tmp_path / "model" / "MLmodel").read_bytes())
-    with pytest.raises(InputError, match="this is an MLflow model, not a bundle"):
-        load_bundle(tmp_path / "plain")
