@@ -140,6 +140,7 @@ class BundleContent(Strict):
         if self.needs_radiomics and (not made or None in made):
             raise ValueError("radiomics inputs need scans and extraction settings")
         _check_blocks(self)
+        _check_reference(self)
         if self.speaks_at != self.definition.prediction_time:
             raise ValueError("the model speaks at another time than its endpoint says")
         columns = _radiomic_columns(self)
@@ -169,6 +170,24 @@ def _check_blocks(content: BundleContent) -> None:
         raise ValueError("the inputs of the scans cannot be told apart")
     if any(block.change and block.moment != CHANGE_TO for block in content.blocks):
         raise ValueError("a change is measured at another time point")
+
+
+def _check_reference(content: BundleContent) -> None:
+    """What later predictions are judged by must be of this model's horizons and inputs."""
+    known, shift = content.uncertainty, content.shift
+    if known is not None:
+        months = [*(one.months for one in known.sets), *(one.months for one in known.bands)]
+        bound = () if known.bound is None else known.bound.months
+        if not {*months, *bound} <= set(content.horizons) or list(bound) != sorted(set(bound)):
+            raise ValueError("the uncertainty is of other horizons than the model")
+    if shift is not None:
+        kinds = {spec.name: spec.kind for spec in content.inputs}
+        if set(shift.inputs) != set(kinds):
+            raise ValueError("the distribution of the training is of other inputs than the model")
+        if any(shape.edges and kinds.get(name) != "number" for name, shape in shift.inputs.items()):
+            raise ValueError("an input that is no number has bins")
+        if any(shape.levels and kinds.get(name) == "number" for name, shape in shift.inputs.items()):
+            raise ValueError("a number has categories")
 
 
 def _radiomic_columns(content: BundleContent) -> dict[str, str]:
@@ -317,6 +336,8 @@ def _check_model(content: BundleContent, model: FrozenModel) -> None:
     declared = [(spec.name, spec.kind, spec.categories, spec.log) for spec in content.inputs]
     if [(c.name, c.kind, c.categories, c.log) for c in model.columns] != declared:
         raise InputError("the bundle is refused: its model reads other inputs than it declares", where=MODEL)
+    if content.novelty is not None and len(content.novelty.mean) != model.selected.size:
+        raise InputError("the bundle is refused: its novelty is of other inputs than its model's", where=MODEL)
     if model.horizon != content.definition.horizon_months:
         raise InputError("the bundle is refused: its model has another horizon than its endpoint", where=MODEL)
     nobody = pd.DataFrame({"patient_id": ["nobody"]})

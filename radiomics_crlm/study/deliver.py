@@ -7,23 +7,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from radiomics_crlm import clinical as rule_engine
 from radiomics_crlm.config import EndpointConfig, ExperimentConfig
 from radiomics_crlm.features.extract import engine
 from radiomics_crlm.features.profiles import load_profiles, profile_for, settings_hash
-from radiomics_crlm.modelling.frozen import freeze
+from radiomics_crlm.modelling.frozen import FrozenModel, freeze
 from radiomics_crlm.modelling.scans import ScanBlock, ScanSelection
+from radiomics_crlm.provenance.tables import write_table
 from radiomics_crlm.provenance.versions import versions
 from radiomics_crlm.schema import later_than
 from radiomics_crlm.scoring.bundle import BundleContent, Extraction, describe_training, write_bundle
-from radiomics_crlm.study.evaluate import count_outcomes
+from radiomics_crlm.scoring.novelty import describe_novelty
+from radiomics_crlm.scoring.shape import describe_shift
+from radiomics_crlm.study.evaluate import count_outcomes, subgroups_of
 from radiomics_crlm.study.models import Plan
 from radiomics_crlm.study.prepare import Prepared
+from radiomics_crlm.study.uncertainty import COVERAGE, uncertainty_of
 
 # Months at which probabilities are given; a binary model has its own horizon only.
 _HORIZONS = (12, 24, 36)
+_COVERAGE = "conformal_coverage.parquet"
 
 
 @dataclass(frozen=True)
@@ -36,24 +42,71 @@ class Delivered:
 
 
 def deliver(
-    experiment: ExperimentConfig, prepared: Prepared, finals: Mapping[str, tuple[Plan, Pipeline]], out: Path
+    experiment: ExperimentConfig,
+    prepared: Prepared,
+    finals: Mapping[str, tuple[Plan, Pipeline]],
+    out: Path,
+    *,
+    predictions: pd.DataFrame,
+    refits: pd.DataFrame,
 ) -> dict[str, Delivered]:
-    """Write a bundle per endpoint that delivers a model; a model that was let leak is never bundled."""
-    delivered = {}
+    """Write a bundle per endpoint that delivers a model; a model that was let leak is never bundled.
+
+    Parameters
+    ----------
+    experiment, prepared
+        The experiment and its tables.
+    finals
+        Plan and final model of each endpoint.
+    out
+        Folder of the study; gets ``bundles/ENDPOINT`` and the table ``conformal_coverage``.
+    predictions, refits
+        Tables ``predictions`` (out of fold) and ``instability`` of all models, from which the uncertainty of the
+        delivered ones is judged.
+    """
+    delivered, coverage = {}, []
+    levels = subgroups_of(prepared.cohort.clinical, experiment)
     for name, (plan, pipeline) in finals.items():
         endpoint = prepared.endpoints[name]
         if plan.predictors.admitted:
             continue
-        content = _describe(experiment, prepared, plan, endpoint)
+        model = freeze(pipeline)
+        own, refitted = (_rows_of(table, name, plan.name) for table in (predictions, refits))
+        months = [month for month in _horizons(endpoint) if model.speaks_at(month)]
+        known, rows = uncertainty_of(own, prepared.outcomes[name], refitted, endpoint, months, levels=levels)
+        coverage.append(rows.assign(endpoint=name, model=plan.name)[COVERAGE])
+        judging = {"uncertainty": known, **_reference(prepared, plan, model)}
+        content = _describe(experiment, prepared, plan, endpoint, judging)
         relative = f"bundles/{name}"
-        delivered[name] = Delivered(plan.name, relative, write_bundle(out / relative, content, freeze(pipeline)))
+        delivered[name] = Delivered(plan.name, relative, write_bundle(out / relative, content, model))
+    if coverage:
+        write_table(pd.concat(coverage, ignore_index=True), out / "tables" / _COVERAGE, "conformal_coverage")
     return delivered
 
 
-def _describe(experiment: ExperimentConfig, prepared: Prepared, plan: Plan, endpoint: EndpointConfig) -> BundleContent:
+def _rows_of(table: pd.DataFrame, endpoint: str, model: str) -> pd.DataFrame:
+    return table[(table["endpoint"] == endpoint) & (table["model"] == model)] if len(table) else table
+
+
+def _reference(prepared: Prepared, plan: Plan, model: FrozenModel) -> dict[str, Any]:
+    """Where the training patients lie, and how their inputs are distributed."""
+    table = plan.predictors.table
+    scans = prepared.cohort.clinical.set_index("patient_id").loc[table.index]
+    return {
+        "novelty": describe_novelty(model, table, seed=plan.recipe.seed),
+        "shift": describe_shift(table, plan.predictors.inputs, scans),
+    }
+
+
+def _horizons(endpoint: EndpointConfig) -> tuple[int, ...]:
+    return _HORIZONS if endpoint.horizon_months is None else (round(endpoint.horizon_months),)
+
+
+def _describe(
+    experiment: ExperimentConfig, prepared: Prepared, plan: Plan, endpoint: EndpointConfig, judging: Mapping[str, Any]
+) -> BundleContent:
     predictors = plan.predictors
     events = count_outcomes(prepared.outcomes[plan.endpoint], endpoint)["events"]
-    horizons = _HORIZONS if endpoint.horizon_months is None else (round(endpoint.horizon_months),)
     return BundleContent(
         name=f"{experiment.name}_{plan.endpoint}",
         title=f"{endpoint.title}: {experiment.feature_sets[plan.name.split('/')[0]].title}",
@@ -64,11 +117,12 @@ def _describe(experiment: ExperimentConfig, prepared: Prepared, plan: Plan, endp
         inputs=predictors.inputs,
         **_radiomics(experiment, prepared, predictors.blocks),
         training=describe_training(predictors.table, predictors.inputs, events=events),
-        horizons=horizons,
+        horizons=_horizons(endpoint),
         rules=_rules_in_time(experiment, prepared, endpoint),
         cautions=tuple(" ".join(c.split()) for c in experiment.cautions),
         performance_claim=experiment.performance_claim,
         versions=versions(),
+        **judging,
     )
 
 
