@@ -50,7 +50,7 @@ class Repository:
         bin_ = folder / "bin"
         bin_.mkdir(parents=True)
         crlm = bin_ / "crlm"
-        crlm.write_text(f"#!/bin/sh\nexec {sys.executable} -c 'from radiomics_crlm.cli import main; main()' \"$@\"\n")
+        crlm.write_text(f"#!/bin/sh\nexec {sys.executable} -P -c 'from radiomics_crlm.cli import main; main()' \"$@\"\n")
         crlm.chmod(0o755)
         self._environment = {
             **os.environ, "PATH": f"{bin_}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "HOME": str(folder)
