@@ -58,7 +58,10 @@ def report(screen: Screen, summary: ScoreSummary, out: Path, seconds: float) -> 
     if summary.absent_inputs:
         screen.line(f"  not in the table: {', '.join(summary.absent_inputs)}")
     if verdict := summary.shift.get("verdict"):
-        screen.line(f"shift:    {verdict}")
+        remark = summary.shift.get("remark")
+        screen.line(f"shift:    {verdict}{f' ({remark})' if remark else ''}")
+    for found in summary.shift.get("calibration", ()):
+        screen.line(f"outcomes: by {found['months']} months {found['reading']}")
     made = summary.rows - summary.resumed
     taken = f", {summary.resumed} were there already" if summary.resumed else ""
     screen.line(f"time:     {made} rows in {seconds:.1f} s, {made / max(seconds, 1e-3):.0f} rows/s{taken}")

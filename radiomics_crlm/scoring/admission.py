@@ -51,7 +51,7 @@ class Admission:
 
     ``clinical`` is the typed table of all rows (bad cells null) and ``readable`` says which of them may be looked
     at at all; rows that are still ``open`` have no ``code`` and are scored. ``predictors`` holds those rows, indexed
-    by position, and ``scans`` what is known of the scans of these patients.
+    by position.
     """
 
     clinical: pd.DataFrame
@@ -61,7 +61,6 @@ class Admission:
     reasons: npt.NDArray[np.object_]
     predictors: pd.DataFrame = field(default_factory=pd.DataFrame)
     scan_flags: dict[str, str] = field(default_factory=dict)
-    scans: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def abstain(self, where: Mask, code: str, reason: str) -> None:
         """Note why rows are not scored; the first reason of a row stands."""
@@ -174,7 +173,7 @@ def _check_population(found: Admission, content: BundleContent) -> None:
 
 
 def _check_scans(found: Admission, content: BundleContent, imaging: Imaging) -> None:
-    failed, have, known = _failures(imaging.exclusions), set[str](), []
+    failed, have = _failures(imaging.exclusions), set[str]()
     for block in content.sources:
         choice = ScanChoice(pd.DataFrame(), frozenset(), frozenset())
         made: dict[str, str] = {}
@@ -182,7 +181,6 @@ def _check_scans(found: Admission, content: BundleContent, imaging: Imaging) -> 
             choice = choose_block(imaging.features_patient, block, speaks_at=content.speaks_at)
             made = _faults_of_make(block, content, imaging)
         have |= set(choice.table.index)
-        known.append(choice.table[[column for column in choice.table if "__" not in str(column)]])
         _check_block(found, block, choice, made, failed, content.speaks_at)
         if "flags" in choice.table:
             for key, text in choice.table["flags"].dropna().items():
@@ -190,7 +188,6 @@ def _check_scans(found: Admission, content: BundleContent, imaging: Imaging) -> 
                 found.scan_flags[str(key)] = ";".join(dict.fromkeys(words)).strip(";")
     kinds = ", ".join(dict.fromkeys(str(block.scans) for block in content.sources))
     _lack(found, ~found.among(have), f"none of the scans {kinds} with features", failed)
-    found.scans = pd.concat(known) if known else found.scans
 
 
 def _check_block(

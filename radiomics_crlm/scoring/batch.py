@@ -324,7 +324,7 @@ def _finished(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
     try:
         found = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
         theirs, files = found["identity"], dict(found["files"])
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if not (out / UNFINISHED).is_dir() and any((out / name).exists() for name in (TABLE, SPREADSHEET)):
             raise _foreign() from None
         return None

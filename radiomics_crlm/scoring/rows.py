@@ -248,13 +248,11 @@ def _tally(found: Admission, content: BundleContent, numbers: _Numbers) -> Tally
     total = Tally()
     for chosen, outcome in ((~known, None), (known, outcomes)):
         if chosen.any():
-            keys = scored["patient_id"][chosen]
-            scans = found.scans[found.scans.index.isin(keys)] if len(found.scans) else None
             seen = None if outcome is None else make_outcome(outcome["event"], outcome["months"])
             total += Tally.of(
                 content,
                 numbers.table[chosen],
-                scans,
+                scored[chosen],
                 numbers.probability[chosen],
                 spoken=numbers.spoken,
                 outcome=seen,
