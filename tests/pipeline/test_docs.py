@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -71,10 +72,8 @@ class _Shell:
         self._code = 0
         self._background: list[subprocess.Popen[bytes]] = []
         self._ports = {port: str(_free_port()) for port in _PORTS}
-        own = (folder / "radiomics_crlm").is_dir()  # a page that changes the source runs what it changed
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-        self._environment = {**os.environ, "PATH": path} | ({"PYTHONPATH": str(folder)} if own else {})
-        self._outside = own
+        self._environment = {**os.environ, "PATH": path}
 
     def __enter__(self) -> _Shell:
         return self
@@ -96,18 +95,30 @@ class _Shell:
                     start_new_session=True,
                 )
             )  # fmt: skip
+            self._await(line)
             return 0, ""
-        if line.startswith("crlm ") and not self._outside and not re.search(r"[|>&;$]", line):
+        own = (self._folder / "radiomics_crlm").is_dir()  # a page that changes the source runs what it changed
+        if line.startswith("crlm ") and not own and not re.search(r"[|>&;$]", line):
             self._code, output = _inside(shlex.split(line)[1:])
         else:
             done = subprocess.run(
                 ["bash", "-c", f"(exit {self._code}); {line}"],
-                capture_output=True, text=True, env=self._environment, timeout=300,
+                capture_output=True, text=True, timeout=300,
+                env=self._environment | ({"PYTHONPATH": str(self._folder)} if own else {}),
             )  # fmt: skip
             self._code, output = done.returncode, done.stdout + _errors(done.stderr)
         for port, free in self._ports.items():
             output = output.replace(free, port)
         return self._code, output
+
+    def _await(self, line: str) -> None:
+        """Wait until a server that was started answers at its port."""
+        port = re.search(r"--port (\d+)", line)
+        deadline = time.monotonic() + 120
+        while port is not None and time.monotonic() < deadline:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", int(port[1])), timeout=1):
+                return
+            time.sleep(0.2)
 
 
 def _inside(arguments: list[str]) -> tuple[int, str]:
