@@ -37,7 +37,10 @@ format: .venv/ready
 lock:
 	for minor in 11 12 13; do uv pip compile --quiet --upgrade --python-version 3.$$minor --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --group dev pyproject.toml \
-		--output-file requirements/py3$$minor.txt || exit 1; done
+		--output-file requirements/py3$$minor.txt && \
+		uv pip compile --quiet --python-version 3.$$minor --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--no-header --constraint requirements/py3$$minor.txt pyproject.toml \
+		--output-file requirements/runtime-py3$$minor.txt || exit 1; done
 
 clean:
 	rm -rf .venv out
