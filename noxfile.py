@@ -1,6 +1,7 @@
 """Checks that need environments of their own: other versions of Python, the oldest allowed libraries, the wheel alone.
 
-``nox -s wheel-3.12`` runs one of them, ``nox --list`` names them all. They install from an index; the daily checks are ``make test``.
+``nox -s wheel-3.12`` runs one of them, ``nox --list`` names them all. They install from an index; the daily checks are
+``make test``.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ def lowest(session: nox.Session) -> None:
     """The suite on the oldest libraries that pyproject.toml allows (needs uv, which resolves them)."""
     lock = Path(session.create_tmp()) / "lowest.txt"
     session.run(
-        "uv", "pip", "compile", "--quiet", "--python-version", "3.11", "--resolution", "lowest-direct", "--group", "dev",
-        "pyproject.toml", "--output-file", str(lock), external=True,
+        "uv", "pip", "compile", "--quiet", "--python-version", "3.11", "--resolution", "lowest-direct",
+        "--group", "dev", "pyproject.toml", "--output-file", str(lock), external=True,
     )  # fmt: skip
     session.install("-r", str(lock))
     session.install("--no-deps", "--no-build-isolation", "--editable", ".")
