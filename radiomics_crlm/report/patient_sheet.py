@@ -28,7 +28,7 @@ SHEET_VERSION = 1
 _SHOWN = 9
 _LABEL = 36
 _FEW = 3
-_LINE, _MOST_LINES = 60, 32
+_LINE, _MOST_LINES = 60, 26
 _SCORED = "scored"
 _MISSING = " (missing)"
 _SIMULATED = "Simulated patient: nobody of this kind exists. The sheet shows that the program works."
@@ -138,7 +138,9 @@ def _lines(sheet: Part) -> float:
     ]
     named = sum(len(name) for f in sheet["flags"] for name in f["inputs"] if len(f["inputs"]) <= _FEW)
     facts = sum(len(text) for scan in sheet["pictures"]["scans"] for text in scan["facts"])
-    return sum(1 + len(text) / _LINE for text in texts) + (named + facts / 2) / _LINE
+    notices = sum(1.5 + len(notice["text"]) / (2 * _LINE) for notice in sheet["notices"])
+    outcomes = sum(3 * len(row["outcome"]["text"]) / _LINE for row in sheet["answer"].get("rows", []))
+    return sum(1 + len(text) / _LINE for text in texts) + (named + facts / 2) / _LINE + notices + outcomes
 
 
 def render_patient_sheet(sheet: Part, png: bytes | None = None) -> str:
