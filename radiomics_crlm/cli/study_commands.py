@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from radiomics_crlm.study.run import StudyResult
 
 EXIT_PARTIAL = 4
-_MOST_CHANGES = 20
 # As shells report a program that Ctrl-C ended.
 EXIT_STOPPED = 130
 
@@ -54,7 +53,6 @@ def register(app: typer.Typer) -> None:
     app.command("train")(train)
     app.command("evaluate")(evaluate)
     app.command("explain")(explain)
-    app.command("card")(card)
 
 
 def run_command(
@@ -138,12 +136,14 @@ def train(
 
 def evaluate(run: RunFolder) -> None:
     """Compute metrics, intervals and paired differences of a trained study again."""
+    from radiomics_crlm.report.checklists import write_checklists
     from radiomics_crlm.study.acceptance import accept_study
     from radiomics_crlm.study.evaluate import evaluate_study
 
     screen = Screen()
     metrics, _ = evaluate_study(run, progress=screen.progress)
     accept_study(run)
+    write_checklists(run)
     screen.stop()
     _show_metrics(screen, metrics)
 
@@ -161,33 +161,6 @@ def explain(run: RunFolder, top: Annotated[int, typer.Option(min=1, help="Inputs
             ("input", "mean |SHAP|"),
             [(row["feature"], f"{row['importance']:.3f}") for row in rows.head(top).to_dict("records")],
         )
-
-
-def card(
-    run: RunFolder,
-    against: Annotated[
-        Path | None, typer.Option("--against", help="Folder of an earlier run: show what changed between the cards.")
-    ] = None,
-) -> None:
-    """Write the model card of an evaluated study again, or compare it with that of an earlier run."""
-    from rich.markup import escape
-
-    from radiomics_crlm.report.card import write_card
-    from radiomics_crlm.report.card_diff import write_diff
-
-    screen = Screen()
-    screen.line(f"card: {write_card(run)}")
-    if against is None:
-        return
-    diff, page = write_diff(run, against)
-    for kind in diff["kinds"]:
-        changed = len(kind["rows"])
-        shown = [(f"{r['part']}: {r['what']}", r["old"] or "-", r["new"] or "-") for r in kind["rows"][:_MOST_CHANGES]]
-        rows = [tuple(map(escape, cells)) for cells in shown]
-        screen.table(f"{kind['title']}: {changed} changed, {kind['same']} alike", ("entry", "earlier", "now"), rows)
-        if changed > len(rows):
-            screen.line(f"... and {changed - len(rows)} more on the page")
-    screen.line(f"comparison: {page}")
 
 
 @contextmanager
