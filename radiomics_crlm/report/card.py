@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from radiomics_crlm.errors import InputError
 from radiomics_crlm.provenance.files import write_json, write_text
 from radiomics_crlm.report import participants
 from radiomics_crlm.report.artefacts import Artefacts, load_artefacts
 from radiomics_crlm.report.checklists import write_checklists
 from radiomics_crlm.report.contents import SECTIONS
 from radiomics_crlm.report.page import draw_figures, render_card
+from radiomics_crlm.report.pdf import write_pdf
 from radiomics_crlm.report.wording import cleaned
 
 Part = dict[str, Any]
@@ -83,6 +85,23 @@ def write_card(out: Path) -> Path:
         write_text(out / "figures" / f"{name}.svg", svg)
     write_text(out / "card.html", render_card(card, drawn))
     return out / "card.html"
+
+
+def write_card_pdf(out: Path) -> Path:
+    """Write the card of a run folder, as it is there, as ``card.pdf``; the same card gives the same bytes.
+
+    Raises
+    ------
+    ConfigError
+        If WeasyPrint or the system libraries below it are missing.
+    InputError
+        If the folder has no card.
+    """
+    page, path = out / "card.html", out / "card.pdf"
+    if not page.is_file():
+        raise InputError("the run has no card", expected="a file card.html", remedy="write it with crlm card FOLDER")
+    write_pdf(page.read_text(encoding="utf-8"), path, title="Model card")
+    return path
 
 
 def _cohort(artefacts: Artefacts) -> Part:
