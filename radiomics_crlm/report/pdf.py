@@ -55,7 +55,12 @@ def write_pdf(html: str, path: Path, *, title: str) -> None:
     for name in ("description", "generator", "created", "modified"):
         setattr(document.metadata, name, None)
     document.metadata.custom = {}
-    write_bytes(path, document.write_pdf())
+    write_bytes(path, document.write_pdf(finisher=_unsigned))
+
+
+def _unsigned(_: Any, pdf: Any) -> None:
+    """Take the name of the program out of the metadata of a document that is being written."""
+    pdf.info.pop("Producer", None)
 
 
 def _weasyprint() -> Any:
