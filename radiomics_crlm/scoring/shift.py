@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import chdtrc, gammaln, ndtr
+from scipy.special import chdtrc, gammaincc, gammaln, ndtr
 
 from radiomics_crlm.evaluation.incidence import aalen_johansen
 from radiomics_crlm.schema import load_schema
@@ -37,6 +37,9 @@ SMALL_COHORT = 50
 UNIT_FACTOR = 3.0
 """A shifted quantity whose median is off by this factor looks as if it came in another unit."""
 _EXPECTED = 5.0
+# Below so many patients expected in a cell, shares are compared exactly.
+_EXACT = 30.0
+_NULL_DRAWS = 4000
 _NAMED = 10
 
 
@@ -236,13 +239,25 @@ def _merge(old: np.ndarray, new: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def chi_squared_p(old: np.ndarray, new: np.ndarray) -> float:
     """Probability of a difference in bins as large or larger where the training and the cohort are of one kind.
 
-    The Pearson form of PSI x n m / (n + m): with edges between values of the training, the counts of a new cohort vary
-    as much more than multinomial ones as the training is a sample itself.
+    The Pearson form of PSI x n m / (n + m). With edges between values of the training, the counts of a new cohort are
+    Dirichlet-multinomial, and the tail of the statistic is longer than that of chi-squared where the training is the
+    smaller of the two. Mean, variance and skewness come from simulated counts (fixed seed); the tail is that of the
+    gamma distribution with the same three, of which chi-squared is one.
     """
-    alpha = old + 0.5
-    expected = alpha / alpha.sum() * new.sum()
-    statistic = float(((new - expected) ** 2 / expected).sum()) * (1 + alpha.sum()) / (new.sum() + alpha.sum())
-    return float(chdtrc(old.size - 1, statistic))
+    alpha, m = old + 0.5, int(new.sum())
+    generator = np.random.default_rng(0)
+    share = generator.standard_gamma(alpha, size=(_NULL_DRAWS, alpha.size))
+    null = _distance(generator.multinomial(m, share / share.sum(axis=1, keepdims=True)), alpha)
+    mean, deviation = null.mean(), null.std()
+    skewness = max(float(((null - mean) ** 3).mean() / deviation**3), 0.1)
+    shape, scale = 4 / skewness**2, deviation * skewness / 2
+    beyond = (float(_distance(new, alpha)) - (mean - shape * scale)) / scale
+    return float(gammaincc(shape, max(beyond, 0.0)))
+
+
+def _distance(counts: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    expected = alpha / alpha.sum() * counts.sum(axis=-1, keepdims=True)
+    return np.asarray(((counts - expected) ** 2 / expected).sum(axis=-1))
 
 
 def _ridit_p(old: np.ndarray, new: np.ndarray) -> float:
@@ -263,7 +278,7 @@ def two_shares(a: int, rest_a: int, b: int, rest_b: int) -> float:
     0.001484
     """
     total, positive, ours = a + rest_a + b + rest_b, a + b, a + rest_a
-    if min(ours, total - ours) * min(positive, total - positive) / total >= _EXPECTED:
+    if min(ours, total - ours) * min(positive, total - positive) / total >= _EXACT:
         counts = np.array([[a, rest_a], [b, rest_b]], dtype=float)
         expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / total
         return float(chdtrc(1, ((counts - expected) ** 2 / expected).sum()))
