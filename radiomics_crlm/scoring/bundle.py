@@ -19,12 +19,12 @@ import pandas as pd
 from pydantic import Field, JsonValue, StringConstraints, ValidationError, model_validator
 
 from radiomics_crlm.config import EndpointConfig, Moment, Slug, Strict
-from radiomics_crlm.errors import InputError
+from radiomics_crlm.errors import InputError, LeakError
 from radiomics_crlm.modelling.design import InputSpec, ScanSelection, assemble
 from radiomics_crlm.modelling.frozen import FrozenModel
 from radiomics_crlm.modelling.scans import CHANGE_TO, ScanBlock, as_blocks, by_block, refuse_late_scans
 from radiomics_crlm.provenance.files import canonical_json
-from radiomics_crlm.schema import load_schema, refuse_later
+from radiomics_crlm.schema import is_later, load_schema, refuse_later
 from radiomics_crlm.scoring.reference import Novelty, ShiftReference, Uncertainty
 from radiomics_crlm.scoring.sealed import DESCRIPTION, Unsealed, check_protocol, parse_object, seal, unseal
 from radiomics_crlm.scoring.trees import check_trees
@@ -207,6 +207,8 @@ def _check_input(spec: InputSpec, column: str) -> None:
     known = load_schema("clinical").columns.get(spec.name)
     if known is None or not known.predictor:
         raise ValueError("a clinical input is no predictor of the vocabulary")
+    if is_later(known.available_at, spec.available_at):
+        raise ValueError(f"the input {spec.name} is said to be known earlier than the vocabulary says")
     if _KINDS.get(known.type) != spec.kind or not set(spec.categories) <= set(known.allowed):
         raise ValueError(f"the input {spec.name} has another kind or other categories than the vocabulary")
 
@@ -290,9 +292,7 @@ def load_bundle(folder: Path) -> Bundle:
     Raises
     ------
     InputError
-        Saying which check failed: manifest, files, hashes, protocol, JSON, description or model.
-    LeakError
-        If it would use what is known only after it speaks.
+        Saying which check failed: manifest, files, hashes, protocol, JSON, description, prediction time or model.
     """
     found = read_sealed(folder)
     files = found.files
@@ -308,7 +308,11 @@ def load_bundle(folder: Path) -> Bundle:
         )
         raise InputError("the bundle is refused: its description is not valid", where=BUNDLE, got=faults) from None
     _refuse_control_characters(raw)
-    _refuse_leak(content)
+    try:
+        _refuse_leak(content)
+    except LeakError as error:
+        what = "the bundle is refused: its model reads what is known only after it speaks"
+        raise InputError(what, where=BUNDLE, got=error.what.rpartition(": ")[2]) from None
     booster = files.get(BOOSTER)
     if booster is not None:
         check_trees(parse_object(booster, what=BOOSTER))

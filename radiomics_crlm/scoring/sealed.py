@@ -32,6 +32,20 @@ _MAX_DEPTH = 64
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _VERSION = re.compile(r"[0-9A-Za-z.+\-]{1,40}")
+# Recognised only to be named in the refusal: (position, first bytes, what it is).
+_FORMATS = (
+    (0, b"\x80", "a pickle"),
+    (0, b"PK", "a zip archive"),
+    (0, b"\x1f\x8b", "gzip data"),
+    (0, b"x\x5e", "zlib data"),
+    (0, b"x\x9c", "zlib data"),
+    (0, b"x\xda", "zlib data"),
+    (0, b"\x93NUMPY", "a numpy array"),
+    (0, b"\x89HDF", "an HDF5 file"),
+    (257, b"ustar", "a tar archive"),
+    (0, b"\xef\xbb\xbf", "a byte order mark"),
+    (0, b"[", "a list"),
+)
 
 
 @dataclass(frozen=True)
@@ -204,7 +218,7 @@ def parse_object(data: bytes, *, what: str) -> dict[str, Any]:
         return int(text) if len(text) <= 18 else constant(text)
 
     if data[:1] != b"{":
-        raise _bad("this is no JSON object", where=what)
+        raise _bad("this is no JSON object", where=what, got=_format(data))
     if _depth(data) > _MAX_DEPTH:
         raise _bad("the JSON is nested too deeply", where=what, expected=f"{_MAX_DEPTH} levels or fewer")
     try:
@@ -220,6 +234,17 @@ def parse_object(data: bytes, *, what: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise _bad("the text is not valid JSON", where=what) from None
     return content
+
+
+def _format(data: bytes) -> str:
+    """What bytes look like, in words.
+
+    >>> _format(b""), _format(b"PK"), _format(b"?")
+    ('nothing', 'a zip archive', 'something else')
+    """
+    if not data:
+        return "nothing"
+    return next((name for start, magic, name in _FORMATS if data.startswith(magic, start)), "something else")
 
 
 def _depth(data: bytes) -> int:
@@ -256,9 +281,11 @@ def _listed(manifest: Mapping[str, Any], caps: Mapping[str, int]) -> dict[str, d
 
 def _entries(folder: Path) -> set[str]:
     """Names in the folder; only plain files are admissible."""
+    if not folder.exists():
+        raise InputError("the bundle is missing", expected=f"a folder with a {MANIFEST}", remedy="check the path")
     if not folder.is_dir():
-        what = "the bundle is missing" if not folder.exists() else "a bundle is a folder, not a file"
-        raise InputError(what, expected="a folder with a manifest.json", remedy="check the path")
+        found = _format(_first_bytes(folder))
+        raise InputError("a bundle is a folder, not a file", expected=f"a folder with a {MANIFEST}", got=found)
     if (folder / "MLmodel").is_file() and not (folder / MANIFEST).exists():
         remedy = "give the folder that the MLflow model names as its data"
         raise _bad("this is an MLflow model, not a bundle", expected=f"a file named {MANIFEST}", remedy=remedy)
@@ -273,10 +300,22 @@ def _entries(folder: Path) -> set[str]:
     return set(os.listdir(folder))
 
 
+def _open(path: Path) -> int:
+    """A handle, without following a link put there since the listing, nor waiting for a pipe."""
+    return os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+
+
+def _first_bytes(path: Path) -> bytes:
+    try:
+        with os.fdopen(_open(path), "rb") as stream:
+            return stream.read(512) if stat.S_ISREG(os.fstat(stream.fileno()).st_mode) else b"?"
+    except OSError:
+        return b"?"
+
+
 def _read(path: Path, cap: int) -> bytes:
     try:
-        # Neither follows a link put there since the listing, nor waits for a pipe.
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        handle = _open(path)
     except OSError:
         raise _bad("a file cannot be opened", where=path.name) from None
     with os.fdopen(handle, "rb") as stream:
