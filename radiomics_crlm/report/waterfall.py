@@ -23,7 +23,7 @@ ADDITIVITY = 1e-5
 SHOWN = 12
 _LABELS, _PLOT, _VALUES = 300.0, 360.0, 90.0
 _ROW, _BAR, _HEAD = 26.0, 15.0, 8.0
-_LONGEST = 42
+_LONGEST = 36
 _FONT = 'font-family="system-ui, sans-serif" font-size="13"'
 
 
