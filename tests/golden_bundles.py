@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,12 +24,22 @@ from sklearn.pipeline import Pipeline
 from radiomics_crlm.config import FeatureSetConfig, load_endpoints, parse_config
 from radiomics_crlm.modelling.columns import ColumnSpec
 from radiomics_crlm.modelling.design import InputSpec, build_predictors
-from radiomics_crlm.modelling.frozen import freeze
+from radiomics_crlm.modelling.frozen import FrozenModel, freeze
 from radiomics_crlm.modelling.recipe import Recipe
 from radiomics_crlm.modelling.robustness import Ratings, Robustness
-from radiomics_crlm.modelling.train import fit_final
+from radiomics_crlm.modelling.train import fit_final, pipeline_probability, pipeline_risk
 from radiomics_crlm.provenance.versions import versions
-from radiomics_crlm.scoring.bundle import BundleContent, Extraction, describe_training, write_bundle
+from radiomics_crlm.scoring.bundle import (
+    BundleContent,
+    Extraction,
+    describe_training,
+    spoken_horizons,
+    write_bundle,
+)
+from radiomics_crlm.scoring.intervals import interval_columns, interval_names
+from radiomics_crlm.scoring.novelty import describe_novelty, out_of_distribution
+from radiomics_crlm.scoring.reference import EventFreeBound, OutcomeSet, RefitBand, Uncertainty
+from radiomics_crlm.scoring.shape import describe_shift
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
 INPUTS = (*CLINICAL, *RADIOMICS)
@@ -44,16 +53,19 @@ LEARNERS = {
 }  # fmt: skip
 OTHERS = ("clinical_alone", "selected", "stable", "blocks")
 NAMES = (*LEARNERS, *OTHERS)
+JUDGED = ("ridge_binary", "ridge_time_to_event", "xgboost_aft", "random_forest_time_to_event", "blocks")
+"""Those of protocol 2, which hold what later patients and cohorts are judged by."""
 ROWS = 14
 
 
 @dataclass(frozen=True)
 class Made:
-    """A fitted pipeline, the description of its bundle, and a table of patients to predict."""
+    """A fitted pipeline, the description of its bundle, a table of patients to predict, and that of the training."""
 
     pipeline: Pipeline
     content: BundleContent
     table: pd.DataFrame
+    training: pd.DataFrame
 
     @property
     def months(self) -> tuple[int, ...]:
@@ -89,7 +101,7 @@ def made(name: str) -> Made:
         training=describe_training(table, inputs, events=60),
         versions=versions(),
     )
-    return Made(pipeline, described, strange(training_table(inputs, rows=ROWS, seed=9)))
+    return Made(pipeline, described, strange(training_table(inputs, rows=ROWS, seed=9)), table)
 
 
 def strange(table: pd.DataFrame) -> pd.DataFrame:
@@ -144,7 +156,7 @@ def _of_several_scans() -> Made:
         model=recipe.name, speaks_at="restaging", inputs=found.inputs, blocks=found.blocks, extractions=extractions,
         training=describe_training(found.table, found.inputs, events=30), horizons=(12,), versions=versions(),
     )  # fmt: skip
-    return Made(pipeline, described, strange(found.table.iloc[:ROWS]))
+    return Made(pipeline, described, strange(found.table.iloc[:ROWS]), found.table)
 
 
 def cells_of(table: pd.DataFrame) -> dict[str, list[Any]]:
@@ -162,22 +174,54 @@ def table_of(cells: dict[str, list[Any]], inputs: tuple[InputSpec, ...]) -> pd.D
     return pd.DataFrame({spec.name: pd.array(cells[spec.name], dtype=kinds[spec.kind]) for spec in inputs})
 
 
-def write_golden(folder: Path, name: str, change: Callable[[Made], BundleContent] = lambda made: made.content) -> None:
-    """Write the bundle of a model and, beside it, what the training pipeline predicts."""
-    from radiomics_crlm.modelling.train import pipeline_probability, pipeline_risk
+def judging(one: Made) -> BundleContent:
+    """The description with what protocol 2 adds; the thresholds of the prediction sets are chosen by hand."""
+    model, content = freeze(one.pipeline), one.content
+    sets = tuple(OutcomeSet(months=m, threshold=0.55 + m / 1000, patients=100, covered=0.91) for m in one.months)
+    bands = tuple(
+        RefitBand(months=m, draws=50, smallest=12, centre=(-1.0, 0.0, 2.0), lower=(-0.5, -0.3, -0.7),
+                  upper=(0.4, 0.35, 0.9))
+        for m in one.months
+    )  # fmt: skip
+    bound = None
+    if content.definition.kind == "time_to_event":
+        bound = EventFreeBound(months=one.months, incidence=0.3, patients=100, covered=0.9)
+    fields = dict(content) | {
+        "uncertainty": Uncertainty(level=0.9, sets=sets, bound=bound, bands=bands),
+        "novelty": describe_novelty(model, one.training, seed=0),
+        "shift": describe_shift(one.training, content.inputs),
+        "protocol": 2,
+    }
+    return BundleContent(**fields)
 
-    one = made(name)
-    write_bundle(folder / name / "bundle", change(one), freeze(one.pipeline))
+
+def judged(content: BundleContent, model: FrozenModel, table: pd.DataFrame) -> dict[str, list[Any]]:
+    """What a bundle of protocol 2 says of its uncertainty and of patients unlike its training, as JSON."""
+    spoken = spoken_horizons(content, model)
+    risk, probability = model.risk(table), model.probability(table, spoken)
+    found = interval_columns(content, model, table, risk, probability, spoken)
+    cells = cells_of(pd.DataFrame({name: found[name] for name in interval_names(content)}))
+    return cells | {"out_of_distribution": out_of_distribution(content, model, table).tolist()}
+
+
+def write_golden(protocol: int, name: str) -> None:
+    """Write the bundle of a model and, beside it, what the training pipeline predicts."""
+    one, folder = made(name), GOLDEN / f"protocol_{protocol}" / name
+    model, content = freeze(one.pipeline), one.content if protocol == 1 else judging(one)
+    write_bundle(folder / "bundle", content, model)
     expected = {
         "inputs": cells_of(one.table),
         "risk": pipeline_risk(one.pipeline, one.table).tolist(),
         "months": list(one.months),
         "probability": pipeline_probability(one.pipeline, one.table, one.months).tolist(),
     }
+    if protocol == 2:
+        expected["judged"] = judged(content, model, one.table)
     text = json.dumps(expected, indent=1, allow_nan=False)
-    (folder / name / "expected.json").write_text(text + "\n", encoding="utf-8")
+    (folder / "expected.json").write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    for golden in NAMES:
-        write_golden(GOLDEN / f"protocol_{int(sys.argv[1])}", golden)
+    number = int(sys.argv[1])
+    for golden in NAMES if number == 1 else JUDGED:
+        write_golden(number, golden)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from golden_bundles import GOLDEN, NAMES, table_of
+from golden_bundles import GOLDEN, JUDGED, NAMES, judged, table_of
 
 from radiomics_crlm.scoring.bundle import load_bundle, write_bundle
 
@@ -26,14 +26,19 @@ def test_a_golden_bundle_says_what_it_said(case: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(bundle.model.risk(table), expected["risk"], rtol=1e-12, atol=1e-12)
     found = bundle.model.probability(table, expected["months"])
     np.testing.assert_allclose(found, expected["probability"], rtol=0, atol=1e-12)
+    for name, cells in expected.get("judged", {}).items():
+        told = judged(bundle.content, bundle.model, table)[name]
+        if name == "out_of_distribution" or name.startswith("outcome_"):
+            assert told == cells
+        else:
+            np.testing.assert_allclose(np.array(told, float), np.array(cells, float), rtol=0, atol=1e-12)
     # Written again it is the same bundle: nothing was lost or reinterpreted in reading it.
     assert write_bundle(tmp_path / "again", bundle.content, bundle.model) == bundle.sha256
 
 
 def test_every_deliverable_model_has_one_and_all_are_small() -> None:
-    protocols = {case.parent.name for case in CASES}
-    assert "protocol_1" in protocols
-    assert {case.name for case in CASES if case.parent.name == "protocol_1"} == set(NAMES)
+    found = {(case.parent.name, case.name) for case in CASES}
+    assert found == {("protocol_1", name) for name in NAMES} | {("protocol_2", name) for name in JUDGED}
     sizes = {case: sum(p.stat().st_size for p in (GOLDEN / case).rglob("*.json")) for case in CASES}
     assert max(sizes.values()) < 100_000
     assert sum(sizes.values()) < 1_000_000
@@ -46,3 +51,7 @@ def test_the_numbers_are_worth_guarding() -> None:
         assert len(set(expected["risk"])) > 4
         assert all(cells[1] is None for cells in expected["inputs"].values())
         assert 0.05 < np.median(expected["probability"]) < 0.95
+        if case.parent.name == "protocol_2":
+            assert {True, False} == set(expected["judged"]["out_of_distribution"])
+            sets = [cells for name, cells in expected["judged"].items() if name.startswith("outcome_")]
+            assert all(len(set(cells)) > 1 for cells in sets)
