@@ -3,7 +3,7 @@
 Each input is compared with the training in bins. The population stability index (PSI) says how large a difference is; a
 test says whether chance explains it, the training cohort being a sample too: PSI x n m / (n + m) of n and m patients is
 about chi-squared without a shift, and so is the Pearson form of the same sum, which is used because it holds for fewer
-patients. Holm's correction over all tests keeps the probability of a false alarm of a whole cohort at 5 %.
+patients. Holm's correction over all tests keeps the probability of a false alarm of a whole cohort below 5 %.
 
 References
 ----------
@@ -28,8 +28,8 @@ from radiomics_crlm.scoring.tally import PER_DECADE, SUM_UNIT, Column, Tally
 
 __all__ = ["ShiftReport", "Tally", "shift_report"]
 
-ALPHA = 0.05
-"""Probability of a false alarm, of a whole cohort."""
+ALPHA = 0.04
+"""Probability of a false alarm, of a whole cohort: below 5 %, of which the approximations have their share."""
 FEWEST = 10
 """Patients with a value below whom nothing is compared."""
 SMALL_COHORT = 50
@@ -40,6 +40,8 @@ _EXPECTED = 5.0
 # Below so many patients expected in a cell, shares are compared exactly.
 _EXACT = 30.0
 _NULL_DRAWS = 4000
+# Above this probability its exact size decides nothing.
+_CLEAR = 0.2
 _NAMED = 10
 
 
@@ -245,13 +247,17 @@ def chi_squared_p(old: np.ndarray, new: np.ndarray) -> float:
     gamma distribution with the same three, of which chi-squared is one.
     """
     alpha, m = old + 0.5, int(new.sum())
+    statistic = float(_distance(new, alpha))
+    near = float(chdtrc(old.size - 1, statistic * (1 + alpha.sum()) / (m + alpha.sum())))
+    if near > _CLEAR:
+        return near
     generator = np.random.default_rng(0)
     share = generator.standard_gamma(alpha, size=(_NULL_DRAWS, alpha.size))
     null = _distance(generator.multinomial(m, share / share.sum(axis=1, keepdims=True)), alpha)
     mean, deviation = null.mean(), null.std()
     skewness = max(float(((null - mean) ** 3).mean() / deviation**3), 0.1)
     shape, scale = 4 / skewness**2, deviation * skewness / 2
-    beyond = (float(_distance(new, alpha)) - (mean - shape * scale)) / scale
+    beyond = (statistic - (mean - shape * scale)) / scale
     return float(gammaincc(shape, max(beyond, 0.0)))
 
 
