@@ -42,7 +42,8 @@ def reseal(folder: Path, **changed: bytes) -> None:
     total = sha256_bytes(canonical_json(listed).encode())
     for name, data in files.items():
         (folder / name).write_bytes(data)
-    sealed = {"protocol": 1, "files": listed, "bundle_sha256": total}
+    protocol = json.loads((folder / "manifest.json").read_text())["protocol"]
+    sealed = {"protocol": protocol, "files": listed, "bundle_sha256": total}
     (folder / "manifest.json").write_text(canonical_json(sealed) + "\n")
 
 
@@ -266,7 +267,8 @@ ATTACKS: dict[str, tuple[Spoil, str]] = {
         "bundle.json: .*no protocol number"),
     "bidirectional text": (
         lambda f, _: edit(f, "bundle.json", lambda b: b.update(title="safe \u202e evil")), "control characters"),
-    "reads the outcome": (lambda f, _: other_input(f, "rfs_months"), "rfs_months is said to be known earlier than the vocabulary says"),
+    "reads the outcome": (
+        lambda f, _: other_input(f, "rfs_months"), "rfs_months is said to be known earlier than the vocabulary says"),
     "reads what nobody knows": (lambda f, _: other_input(f, "lucky_number"), "a clinical input is no predictor"),
     "cyclic tree": (
         lambda f, _: edit(f, "booster.json", lambda b: tree(b)["left_children"].__setitem__(0, 0)), "a cycle"),
@@ -402,6 +404,36 @@ CHANGES: dict[str, tuple[str, Callable[[dict[str, Any]], object], str]] = {
         "gradient_booster is not as",
     ),
 }
+
+
+# Changes to what protocol 2 adds.
+JUDGING: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "protocol 1 with fields of 2": (lambda b: b.update(protocol=1), "name different protocols"),
+    "protocol 2 without its fields": (
+        lambda b: [b.pop(name) for name in ("uncertainty", "novelty", "shift")],
+        "fields are not those of its protocol"),
+    "sets of other months": (
+        lambda b: b["uncertainty"]["sets"][0].update(months=13), "uncertainty is of other horizons"),
+    "threshold beyond 1": (lambda b: b["uncertainty"]["sets"][0].update(threshold=1.5), "sets.0.threshold"),
+    "bands of other lengths": (lambda b: b["uncertainty"]["bands"][0]["lower"].pop(), "limits of different lengths"),
+    "band upside down": (
+        lambda b: b["uncertainty"]["bands"][0]["lower"].__setitem__(0, 0.5), "less than or equal to 0"),
+    "band that falls": (lambda b: b["uncertainty"]["bands"][0]["centre"].reverse(), "centres of the band must ascend"),
+    "bound of other months": (lambda b: b["uncertainty"]["bound"]["months"].append(99), "of other horizons"),
+    "novelty of other inputs": (
+        lambda b: (b["novelty"]["mean"].append(0.0), [d.append(0.0) for d in b["novelty"]["directions"]]),
+        "novelty is of other inputs"),
+    "ragged directions": (lambda b: b["novelty"]["directions"][0].pop(), "do not fit together"),
+    "no limit": (lambda b: b["novelty"].update(limit=0.0), "novelty.limit"),
+    "many directions": (
+        lambda b: b["novelty"].update(directions=b["novelty"]["directions"][:1] * 1000), "novelty.directions"),
+    "shift of other inputs": (lambda b: b["shift"]["inputs"].pop("cea_ng_ml"), "distribution .* of other inputs"),
+    "bins that fall": (lambda b: b["shift"]["inputs"]["cea_ng_ml"]["edges"].reverse(), "bins must ascend"),
+    "counts that lack": (lambda b: b["shift"]["inputs"]["cea_ng_ml"]["counts"].pop(), "bins and counts do not fit"),
+    "negative counts": (
+        lambda b: b["shift"]["inputs"]["cea_ng_ml"]["counts"].__setitem__(0, -1), "greater than or equal to 0"),
+    "rows of patients": (lambda b: b["shift"].update(rows=[[1, 2]]), "shift.rows': Extra inputs"),
+}  # fmt: skip
 
 
 def _further() -> dict[str, tuple[Spoil, str]]:

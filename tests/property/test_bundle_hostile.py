@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile_bundles import ATTACKS, HOSTILE, Bomb, edit, manifest, reseal
+from golden_bundles import GOLDEN
+from hostile_bundles import ATTACKS, HOSTILE, JUDGING, Bomb, edit, manifest, reseal
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scoring_examples import CLINICAL, content, model
@@ -130,6 +131,16 @@ def test_overflowing_coefficients_are_refused(tmp_path: Path) -> None:
     write_bundle(tmp_path / "b", content(), model())
     edit(tmp_path / "b", "model.json", lambda b: b.update(coefficients=[1e308] * 8, mean=[-5.0] * 8))
     assert "does not compute a risk" in refusal(tmp_path / "b")
+
+
+@pytest.mark.parametrize("case", JUDGING)
+def test_what_patients_are_judged_by_is_checked(tmp_path: Path, case: str) -> None:
+    change, reason = JUDGING[case]
+    folder = Path(shutil.copytree(GOLDEN / "protocol_2" / "ridge_time_to_event" / "bundle", tmp_path / "b"))
+    edit(folder, "bundle.json", lambda body: body)
+    load_bundle(folder)
+    edit(folder, "bundle.json", change)
+    assert re.search(reason, refusal(folder))
 
 
 def test_surplus_trees_are_refused(tmp_path: Path) -> None:
