@@ -34,6 +34,7 @@ _MISSING = " (missing)"
 _SIMULATED = "Simulated patient: nobody of this kind exists. The sheet shows that the program works."
 _NO_CLAIM = "No performance claim: the study behind this model does not support one."
 _CLAIM = "The study behind this model makes a performance claim; its model card has the figures."
+_SHIFTED = "The cohort is unlike the training patients, so that probabilities may be off; it differs in "
 _GOOD = "The event is good news here: a higher probability is better."
 
 
@@ -74,6 +75,7 @@ def build_patient_sheet(
     cohort: Mapping[int, Sequence[float]],
     pictures: Pictures,
     simulated: bool = False,
+    shifted: Sequence[str] = (),
 ) -> Part:
     """The sheet as plain JSON.
 
@@ -93,6 +95,8 @@ def build_patient_sheet(
         The scans.
     simulated
         Whether the cohort is simulated.
+    shifted
+        Inputs in which the cohort as a whole differs from the training patients.
 
     Returns
     -------
@@ -114,7 +118,7 @@ def build_patient_sheet(
         "heading": f"Patient {patient}" if patient is not None else f"Row {int(score['row'])}, without a patient key",
         "status": score["status"],
         "use": USE,
-        "notices": _notices(bundle, simulated),
+        "notices": _notices(bundle, simulated, shifted),
         "model": _model(bundle),
         "abstention": None if scored else _abstention(score),
         "answer": answer,
@@ -169,10 +173,13 @@ def render_patient_sheet(sheet: Part, png: bytes | None = None) -> str:
     return environment().get_template("patient_sheet.html.j2").render(sheet=sheet, figures=drawn, picture=picture)
 
 
-def _notices(bundle: Mapping[str, Any], simulated: bool) -> list[Part]:
+def _notices(bundle: Mapping[str, Any], simulated: bool, shifted: Sequence[str]) -> list[Part]:
     notices = [{"kind": "simulated", "title": "Simulated patient", "text": _SIMULATED}] if simulated else []
     if not bundle["performance_claim"]:
         notices.append({"kind": "claim", "title": "No performance claim", "text": _NO_CLAIM})
+    if shifted:
+        named = [*shifted[:_FEW], *([f"{len(shifted) - _FEW} more"] if len(shifted) > _FEW else [])]
+        notices.append({"kind": "shift", "title": "Shifted cohort", "text": _SHIFTED + f"{listed(named)}."})
     if bundle["cautions"]:
         notices.append({"kind": "caution", "title": "Cautions", "text": " ".join(bundle["cautions"])})
     return notices
@@ -216,7 +223,7 @@ def _answer(score: Mapping[str, Any], bundle: Mapping[str, Any]) -> Part:
     free = number(score.get("event_free_months"))
     notes = []
     if any(row["interval"]["lower"] is not None for row in rows):
-        notes.append("Interval: spread of the prediction when the model is fitted again on resampled patients.")
+        notes.append("Interval: 95 % of the models that are fitted again on resampled patients lie in it.")
     else:
         notes.append("The scores hold no interval of the probability.")
     if any(row["outcome"]["value"] is not None for row in rows):

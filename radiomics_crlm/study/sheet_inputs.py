@@ -21,18 +21,18 @@ from radiomics_crlm.config import CohortNotes, load_config
 from radiomics_crlm.errors import InputError
 from radiomics_crlm.modelling.design import assemble, availability
 from radiomics_crlm.modelling.frozen import FrozenModel
-from radiomics_crlm.provenance.files import sha256_bytes, sha256_file
+from radiomics_crlm.provenance.files import read_json, sha256_bytes, sha256_file
 from radiomics_crlm.provenance.tables import read_raw, read_table
 from radiomics_crlm.report.patient_sheet import Explained
 from radiomics_crlm.report.rules_sheet import rule_part
+from radiomics_crlm.report.wording import number
 from radiomics_crlm.schema import is_later, load_schema, parse_table
 from radiomics_crlm.scoring.bundle import Bundle, load_bundle
 
 FIRST_ROW = 2
 """Number of the first data row, as a spreadsheet shows it below the header."""
-TABLE, ATTRIBUTIONS = "scores.parquet", "attributions.parquet"
+TABLE, ATTRIBUTIONS, SUMMARY = "scores.parquet", "attributions.parquet", "summary.json"
 _FEATURES = "features_patient.parquet"
-_ATTRIBUTION_COLUMNS = ["row", "patient_id", "feature", "attribution"]
 _SAFE = re.compile(r"[^A-Za-z0-9_-]+")
 _TOLERANCE = 1e-5
 _NO_VALUES = "the features of the scans are not at hand, and the scores hold no attributions"
@@ -68,12 +68,25 @@ class Chart:
 
 
 @dataclass(frozen=True)
+class Said:
+    """Attributions that came with the scores: their base value, and by row and input."""
+
+    base: float
+    rows: Mapping[int, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
 class Inputs:
-    """Bundle, SHA-256 of the scores, probabilities of all scored patients by month, and the cases asked for."""
+    """What all sheets share, and the cases asked for.
+
+    ``cohort`` holds the probabilities of all scored patients by month, ``shifted`` the inputs in which the cohort is
+    unlike the training, ``unknown`` the keys that the scores do not have.
+    """
 
     bundle: Bundle
     scores_sha256: str
     cohort: Mapping[int, tuple[float, ...]]
+    shifted: tuple[str, ...]
     cases: tuple[Case, ...]
     unknown: tuple[str, ...]
 
@@ -94,7 +107,7 @@ def read_inputs(bundle_folder: Path, cohort: Path, scores: Path, patients: Seque
         If a folder is unusable as a whole, the scores are of another bundle, or none of the patients is in them.
     """
     bundle = load_bundle(bundle_folder)
-    table = _read_scores(scores, bundle)
+    table, summary = _read_scores(scores, bundle)
     chosen, unknown = _choose(table, patients)
     raw, notes = _chart(cohort)
     positions = chosen["row"].to_numpy(dtype=int) - FIRST_ROW
@@ -102,8 +115,10 @@ def read_inputs(bundle_folder: Path, cohort: Path, scores: Path, patients: Seque
     scored = (chosen["status"] == "scored").to_numpy(dtype=bool)[there]
     rows = raw.iloc[positions[there]].reset_index(drop=True)
     found = _read_chart(bundle, rows, notes, scored, (cohort, scores / "features"))
-    cases = _cases(bundle, chosen, np.flatnonzero(there).tolist(), found, notes, _attributions(scores))
-    return Inputs(bundle, sha256_file(scores / TABLE), _distribution(table, bundle), tuple(cases), tuple(unknown))
+    cases = _cases(bundle, chosen, np.flatnonzero(there).tolist(), found, notes, _attributions(scores, summary))
+    shifted = tuple(str(name) for name in summary.get("shift", {}).get("shifted", ()))
+    digest = sha256_file(scores / TABLE)
+    return Inputs(bundle, digest, _distribution(table, bundle), shifted, tuple(cases), tuple(unknown))
 
 
 def file_stem(patient: str | None, row: int, *, repeated: bool = False) -> str:
@@ -121,7 +136,8 @@ def file_stem(patient: str | None, row: int, *, repeated: bool = False) -> str:
     return "-".join(filter(None, (words, mark, f"row-{row}" if repeated else "")))
 
 
-def _read_scores(folder: Path, bundle: Bundle) -> pd.DataFrame:
+def _read_scores(folder: Path, bundle: Bundle) -> tuple[pd.DataFrame, Mapping[str, Any]]:
+    """The scores, and the summary beside them (empty where an earlier version wrote none)."""
     if not folder.is_dir():
         raise InputError("the folder of scores is missing", expected=f"a folder with {TABLE}")
     table = read_table(folder / TABLE, "scores")
@@ -131,7 +147,14 @@ def _read_scores(folder: Path, bundle: Bundle) -> pd.DataFrame:
         raise InputError(
             "the scores were made with another bundle", where=TABLE, remedy="name the bundle that made them"
         )
-    return table
+    if not (folder / SUMMARY).is_file():
+        return table, {}
+    summary = read_json(folder / SUMMARY, what="summary of the scores")
+    if summary.get("files", {}).get(TABLE) != sha256_file(folder / TABLE):
+        raise InputError(
+            "the scores were changed since they were written", where=TABLE, remedy="score the cohort again"
+        )
+    return table, summary
 
 
 def _choose(table: pd.DataFrame, patients: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
@@ -180,17 +203,16 @@ def _read_chart(
     return Chart(parsed.table, readable, predictors)
 
 
-def _attributions(scores: Path) -> dict[int, pd.Series] | None:
-    """Attributions that came with the scores, by row; None if there are none."""
-    path = scores / ATTRIBUTIONS
-    if not path.is_file():
+def _attributions(scores: Path, summary: Mapping[str, Any]) -> Said | None:
+    """Attributions that came with the scores; None if there are none."""
+    if not (scores / ATTRIBUTIONS).is_file():
         return None
-    table = read_raw(path, what="table of attributions")
-    if not set(_ATTRIBUTION_COLUMNS) <= set(table.columns):
-        raise InputError(
-            "the table of attributions is damaged", where=ATTRIBUTIONS, expected=", ".join(_ATTRIBUTION_COLUMNS)
-        )
-    return {int(str(row)): part.set_index("feature")["attribution"] for row, part in table.groupby("row")}
+    table = read_table(scores / ATTRIBUTIONS, "score_attributions")
+    base = number(summary.get("base_value"))
+    if base is None:
+        raise InputError("the summary of the scores has no base value for the attributions", where=SUMMARY)
+    by_row = {int(str(row)): part.set_index("feature")["attribution"] for row, part in table.groupby("row")}
+    return Said(base, {row: {str(name): float(v) for name, v in part.items()} for row, part in by_row.items()})
 
 
 def _distribution(table: pd.DataFrame, bundle: Bundle) -> dict[int, tuple[float, ...]]:
@@ -212,7 +234,7 @@ def _cases(
     there: Sequence[int],
     found: Chart,
     notes: CohortNotes,
-    attributions: Mapping[int, pd.Series] | None,
+    said: Said | None,
 ) -> list[Case]:
     """One case per row; ``there`` are the positions of those that the chart has, in the order of ``found``."""
     of_chart = {k: n for n, k in enumerate(there)}
@@ -230,7 +252,6 @@ def _cases(
         if score["status"] == "scored" and not found.readable[n]:
             cases.append(Case(case.stem, score, problem=("other_chart", _OTHER_CHART)))
             continue
-        said = None if attributions is None else attributions.get(score["row"])
         cases.append(_case(case, bundle, rules.get(n), made.get(n), said))
     return cases
 
@@ -245,7 +266,7 @@ def _case(
     bundle: Bundle,
     rules: list[dict[str, Any]] | None,
     made: tuple[dict[str, float], float, dict[str, float | None]] | None,
-    said: pd.Series | None,
+    said: Said | None,
 ) -> Case:
     """The case with rules and explanation, or with the problem that the chart contradicts the scores."""
     score = case.score
@@ -282,9 +303,8 @@ def _rules(bundle: Bundle, found: Chart, notes: CohortNotes) -> dict[int, list[d
     for row in evaluate_table(table, list(bundle.content.rules)).to_dict("records"):
         patient, rule = str(row["patient_id"]), str(row["rule"])
         inputs = {name: cell for name, cell in cells[patient].items() if cell is not None}
-        number = row["value"] if pd.isna(row["score"]) else row["score"]
-        part = rule_part(rule, row, inputs)
-        known[place[patient]].append({"rule": rule, "number": None if pd.isna(number) else float(number), "part": part})
+        points = number(row["value"] if pd.isna(row["score"]) else row["score"])
+        known[place[patient]].append({"rule": rule, "number": points, "part": rule_part(rule, row, inputs)})
     return known
 
 
@@ -311,7 +331,7 @@ def _explained(
     score: Mapping[str, Any],
     model: FrozenModel,
     made: tuple[dict[str, float], float, dict[str, float | None]] | None,
-    said: pd.Series | None,
+    said: Said | None,
 ) -> Explained | str | tuple[str, str]:
     """The explanation: the one that came with the scores, or else computed; or why there is none; or a problem."""
     if score["status"] != "scored" or score["risk"] is None:
@@ -320,12 +340,11 @@ def _explained(
     if made is not None and not _adds_up(made[0].values(), made[1], total):
         return "other_chart", f"risk: {_OTHER_CHART}"
     inputs = None if made is None else made[2]
-    if said is not None:
-        values = {str(name): float(value) for name, value in said.items()}
-        base = total - float(np.sum(list(values.values()))) if made is None else made[1]
-        if not _adds_up(values.values(), base, total):
+    told = None if said is None else said.rows.get(int(score["row"]))
+    if said is not None and told is not None:
+        if not _adds_up(told.values(), said.base, total):
             return "attributions", "the attributions beside the scores do not add up to the risk"
-        return Explained(values, base, total, risk_unit(model), inputs)
+        return Explained(told, said.base, total, risk_unit(model), inputs)
     if made is None:
         return _NO_VALUES
     return Explained(made[0], made[1], total, risk_unit(model), inputs)

@@ -68,6 +68,7 @@ class _Common:
     bundle: Mapping[str, Any]
     bundle_sha256: str
     cohort: Mapping[int, tuple[float, ...]]
+    shifted: tuple[str, ...]
     root: Path
     out: Path
     simulated: bool
@@ -128,6 +129,7 @@ def write_sheets(
         bundle=content.model_dump(mode="json"),
         bundle_sha256=inputs.bundle.sha256,
         cohort=inputs.cohort,
+        shifted=inputs.shifted,
         root=cohort,
         out=out,
         simulated=(cohort / "truth.json").is_file(),
@@ -197,6 +199,7 @@ def _build(case: Case, pictures: Pictures, common: _Common) -> Part:
         cohort=common.cohort,
         pictures=pictures,
         simulated=common.simulated,
+        shifted=common.shifted,
     )
 
 

@@ -39,9 +39,10 @@ def make_scored(
     keys: Mapping[int, str] | None = None,
     cells: Mapping[tuple[int, str], str] | None = None,
     learner: str = "ridge",
+    options: Sequence[str] = (),
     **changes: Any,
 ) -> Scored:
-    """Clinical rows (with the given keys and cells), ``images`` scans, a clinical model, and ``crlm score``."""
+    """Clinical rows (with the given keys and cells), ``images`` scans, a model, and ``crlm score``."""
     folders = Scored(root / "bundle", root / "cohort", root / "scores")
     raw = clinical_raw(rows)
     for row, key in (keys or {}).items():
@@ -54,7 +55,7 @@ def make_scored(
         write_small_cohort(folders.cohort, images, keys=raw["patient_id"].tolist()[:images])
     write_bundle(folders.bundle, content(CLINICAL, **changes), model(CLINICAL, learner=learner))
     arguments = ["--bundle", str(folders.bundle), "--cohort", str(folders.cohort), "--out", str(folders.scores)]
-    assert run(["score", *arguments, "--jobs", "1"]) in (0, 4)
+    assert run(["score", *arguments, "--jobs", "1", *options]) in (0, 4)
     return folders
 
 

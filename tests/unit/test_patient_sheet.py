@@ -215,6 +215,12 @@ def test_intended_use_cautions_claim_and_origin(full: dict[str, Any]) -> None:
     assert "No performance claim" in render_patient_sheet(modest)
 
 
+def test_a_shifted_cohort_is_told() -> None:
+    told = [n["text"] for n in sheet(shifted=["a", "b", "c", "d", "e"])["notices"] if n["kind"] == "shift"]
+    assert len(told) == 1
+    assert told[0].endswith("it differs in a, b, c and 2 more.")
+
+
 def test_origin_names_engine_and_settings() -> None:
     described = bundle_json()
     described["extraction"] = {"profile": "ct", "engine": "pyradiomics 3", "settings_hash": "0123abcd", "settings": {}}

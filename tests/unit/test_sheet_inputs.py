@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -102,7 +103,7 @@ def test_none_of_the_patients(scored: Scored) -> None:
         (lambda f: rewrite_scores(f, probability_12m=1.5), "breaks its schema"),
         (lambda f: (f.cohort / "clinical.csv").unlink(), "needs one clinical table"),
         (lambda f: (f.scores / "attributions.parquet").write_bytes(b"no"), "cannot be read as a table"),
-        (lambda f: pd.DataFrame({"row": [2]}).to_parquet(f.scores / "attributions.parquet"), "attributions is damaged"),
+        (lambda f: pd.DataFrame({"row": [2]}).to_parquet(f.scores / "attributions.parquet"), "is missing|lacks|column"),
         (lambda f: (f.bundle / "model.json").write_text("{}"), "refused"),
     ],
 )
@@ -139,23 +140,44 @@ def test_a_chart_with_fewer_rows(fresh: Scored) -> None:
     assert [case.problem is None for case in read(fresh).cases] == [True, True, False, False]
 
 
-def said(folders: Scored, factor: float) -> None:
-    """Attributions beside the scores, as ``crlm score`` writes them; times a factor."""
-    rows = [
-        {"row": case.score["row"], "patient_id": case.patient, "feature": name, "attribution": factor * value}
-        for case in read(folders).cases
-        if isinstance(case.explained, Explained)
-        for name, value in case.explained.values.items()
-    ]
-    pd.DataFrame(rows).to_parquet(folders.scores / "attributions.parquet", index=False)
+def test_attributions_beside_the_scores_are_those_that_would_be_computed(fresh: Scored, tmp_path: Path) -> None:
+    explained = make_scored(tmp_path / "explained", rows=4, options=["--attributions"])
+    assert (explained.scores / "attributions.parquet").is_file()
+    for taken, computed in zip(read(explained).cases, read(fresh).cases, strict=True):
+        assert isinstance(taken.explained, Explained)
+        assert isinstance(computed.explained, Explained)
+        assert taken.explained.values == computed.explained.values
+        assert (taken.explained.base, taken.explained.inputs) == (computed.explained.base, computed.explained.inputs)
 
 
-def test_attributions_beside_the_scores_are_taken_if_they_add_up(fresh: Scored) -> None:
-    computed = read(fresh).cases
-    said(fresh, 1.0)
-    assert read(fresh).cases == computed
-    said(fresh, 1.01)
-    assert {case.problem[0] for case in read(fresh).cases if case.problem} == {"attributions"}
+def test_attributions_that_do_not_add_up_cost_the_sheet(tmp_path: Path) -> None:
+    folders = make_scored(tmp_path, rows=4, options=["--attributions"])
+    path = folders.scores / "attributions.parquet"
+    table = pd.read_parquet(path)
+    table.loc[table["row"] == 3, "attribution"] *= 1.01
+    table.to_parquet(path, index=False)
+    problems = [case.problem for case in read(folders).cases]
+    assert [problem is None for problem in problems] == [True, False, True, True]
+    assert problems[1] == ("attributions", "the attributions beside the scores do not add up to the risk")
+
+
+def summarised(folders: Scored, **changes: object) -> None:
+    path = folders.scores / "summary.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes), encoding="utf-8")
+
+
+def test_a_shift_of_the_cohort_is_handed_on(fresh: Scored) -> None:
+    assert read(fresh).shifted == ()
+    summarised(fresh, shift={"shifted": ["cea_ng_ml", "n_liver_mets"]})
+    assert read(fresh).shifted == ("cea_ng_ml", "n_liver_mets")
+
+
+def test_scores_that_were_edited_are_refused(fresh: Scored) -> None:
+    rewrite_scores(fresh, probability_12m=0.01)
+    with pytest.raises(InputError, match="changed since they were written"):
+        read(fresh)
+    (fresh.scores / "summary.json").unlink()  # scores of before had none
+    assert read(fresh).cases[0].score["probability_12m"] == 0.01
 
 
 def test_units_of_risk() -> None:
