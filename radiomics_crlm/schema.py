@@ -277,14 +277,16 @@ class _Texts:
 
     def known(self) -> list[str | None]:
         """The texts; None where unknown."""
+        if not self.null.any():
+            return list(self.words)
         return [None if null else word for word, null in zip(self.words, self.null.tolist(), strict=True)]
 
 
 def _texts(cells: pd.Series, unknown: frozenset[str]) -> _Texts:
     """A level of an enumeration, such as "none" for extrahepatic disease, is a value and not among the ``unknown``."""
-    words = [_cell_text(cell) for cell in cells.tolist()]
+    words = [cell.strip() if type(cell) is str else _cell_text(cell) for cell in cells.tolist()]
     folded = [word.casefold() for word in words]
-    return _Texts(words, folded, np.fromiter((word in unknown for word in folded), dtype=bool, count=len(words)))
+    return _Texts(words, folded, np.array([word in unknown for word in folded], dtype=bool))
 
 
 def _plain_numbers(cells: pd.Series) -> np.ndarray | None:
@@ -297,8 +299,6 @@ def _plain_numbers(cells: pd.Series) -> np.ndarray | None:
 
 
 def _cell_text(cell: object) -> str:
-    if type(cell) is str:
-        return cell.strip()
     if cell is None or cell is pd.NA or cell is pd.NaT or (isinstance(cell, float) and np.isnan(cell)):
         return ""
     if isinstance(cell, pd.Timestamp):

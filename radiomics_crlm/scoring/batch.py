@@ -252,7 +252,7 @@ class _Batch:
         position, last = 0, max(starts, default=-1)
         for raw in self._source.blocks(self._options.block) if starts else ():
             start, position = position, position + len(raw)
-            repeated = keys.of_block(raw, start, self._notes)
+            repeated = keys.of_block(start, len(raw))
             if start in starts:
                 imaging = self._imaging
                 if self._bundle.content.needs_radiomics:

@@ -111,29 +111,24 @@ class File:
 
 @dataclass(frozen=True)
 class Keys:
-    """Patient keys of a whole table, as hashes.
+    """Patient keys of a whole table: ``repeated`` says which rows have a key that stands in several rows."""
 
-    ``repeated`` says which rows have a key that stands in several rows.
-    """
-
-    hashes: Hashes
     repeated: npt.NDArray[np.bool_]
 
     def __len__(self) -> int:
-        return len(self.hashes)
+        return len(self.repeated)
 
-    def of_block(self, block: pd.DataFrame, start: int, notes: CohortNotes) -> npt.NDArray[np.bool_]:
-        """Which rows of a block from row ``start`` on have a repeated key.
+    def of_block(self, start: int, rows: int) -> npt.NDArray[np.bool_]:
+        """Which of some rows from row ``start`` on have a repeated key.
 
         Raises
         ------
         InputError
-            If the rows have other keys than when the whole table was looked at.
+            If there were fewer rows when the whole table was looked at.
         """
-        part = slice(start, start + len(block))
-        if not np.array_equal(_hashes(block, notes, _FIRST)[0], self.hashes[part]):
+        if start + rows > len(self):
             raise _changed()
-        return self.repeated[part]
+        return self.repeated[start : start + rows]
 
 
 def survey(source: Source, notes: CohortNotes, *, size: int = _KEYS_AT_ONCE) -> Keys:
@@ -161,7 +156,7 @@ def survey(source: Source, notes: CohortNotes, *, size: int = _KEYS_AT_ONCE) -> 
         suspects = np.flatnonzero(repeated)
         pairs = pd.DataFrame({"first": hashes[suspects], "second": seconds[suspects]})
         repeated[suspects] = pairs.duplicated(keep=False).to_numpy()
-    return Keys(hashes, repeated)
+    return Keys(repeated)
 
 
 def known_keys(source: Source, notes: CohortNotes) -> set[str]:
