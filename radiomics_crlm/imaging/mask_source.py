@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,19 @@ from radiomics_crlm.imaging.geometry import Volume
 _WILD = frozenset("*?[")
 _MAX_LISTED = 40
 _MAX_LABEL = 64
+# Anyone may be named in the label of a segment; these words name nobody.
+_NAMING_NOBODY = """
+    a ablated ablation all anatomy aorta artery b background bile biliary body bowel burden c cava cavity colon core
+    crlm ct ctv cyst cysts d disease duct ducts e f fat future g gallbladder gastric gross gtv h heart hepatic hepatis
+    hilum i ii iii iv ivc kidney l largest left lesion lesions liver lobe lung main mass mask met metastases metastasis
+    mets middle mr mri muscle n nodule normal not of organ outline pancreas parenchyma part portal primary ptv r rectum
+    region remnant resection resected rest right rim ring roi s satellite sct segment segmentation segments seg skin
+    small spleen stomach structure t target test the thrombus total tumor tumors tumour tumours v vascular vein veins
+    vena vessel vessels vi vii viii volume volumes whole zone
+    ai auto automatic copy corrected draft edited expert final first manual new old reader second third version"""
+_WORDS = frozenset(_NAMING_NOBODY.split())
+# More digits than the number of a lesion has: a date or a key.
+_MANY_DIGITS = re.compile(r"\d(?:\W|_)?\d(?:\W|_)?\d")
 
 
 @dataclass(frozen=True)
@@ -110,7 +124,7 @@ def match_segments(
     ------
     CaseError
         ``unknown_segment`` if a number or name fits nothing, ``ambiguous_segment`` if a name without wildcard fits
-        several; both list the labels of the object.
+        several; both list what the object holds (:func:`listed`).
     """
     if wanted is None:
         return sorted(segments, key=lambda s: s.number)
@@ -138,11 +152,18 @@ def _fits(segment: Segment, name: int | str) -> bool:
 
 
 def listed(segments: Sequence[Segment]) -> str:
-    """Numbers and labels of segments, for a message."""
-    texts = [f"{s.number} {_printable(s.label)!r}" for s in segments[:_MAX_LISTED]]
+    """Numbers and labels of segments, for a message; a label is free text, and shown only in the words of anatomy.
+
+    >>> listed([Segment(1, "Tumor_1"), Segment(2, "Doe liver")])
+    "1 'Tumor_1', 2 (a name that is not shown)"
+    """
+    texts = [f"{s.number} {_shown(s.label)}" for s in segments[:_MAX_LISTED]]
     more = [f"{len(segments) - _MAX_LISTED} more"] if len(segments) > _MAX_LISTED else []
     return ", ".join([*texts, *more]) or "no segment"
 
 
-def _printable(label: str) -> str:
-    return "".join(c for c in label if c.isprintable())[:_MAX_LABEL]
+def _shown(label: str) -> str:
+    words = re.findall(r"[^\W\d_]+", label.casefold())
+    if len(label) > _MAX_LABEL or not label.isprintable() or not set(words) <= _WORDS or _MANY_DIGITS.search(label):
+        return "(a name that is not shown)"
+    return repr(label)
