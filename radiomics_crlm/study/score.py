@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from radiomics_crlm.cohort.clinical import clean_imaging, find_table
+from radiomics_crlm.cohort.clinical import find_table
 from radiomics_crlm.cohort.exclusions import exclusion_table
-from radiomics_crlm.config import CohortNotes, load_config, parse_config
+from radiomics_crlm.config import CohortNotes, load_config
 from radiomics_crlm.errors import InputError
-from radiomics_crlm.features.batch import extract_cohort
-from radiomics_crlm.features.extract import engine
-from radiomics_crlm.features.profiles import Profile
-from radiomics_crlm.modelling.scans import ScanSelection
-from radiomics_crlm.provenance.tables import read_raw, read_table, write_table
+from radiomics_crlm.provenance.tables import read_table
 from radiomics_crlm.scoring.admission import Imaging
 from radiomics_crlm.scoring.batch import Options, ScoreSummary, score_source
 from radiomics_crlm.scoring.bundle import Bundle, load_bundle
-from radiomics_crlm.scoring.source import File, known_keys
-from radiomics_crlm.study.prepare import Progress, extraction_exclusions
-from radiomics_crlm.study.stages import CACHE, write_extraction
+from radiomics_crlm.scoring.source import File
+
+Progress = Callable[[str, int, int], None]
 
 
 def score_folder(
@@ -92,38 +89,6 @@ def _features(
         exclusions = read_table(excluded, "exclusions") if excluded.is_file() else exclusion_table([])
         lesion = read_table(cohort / "features_lesion.parquet", "features_lesion")
         return Imaging(read_table(made, "features_patient"), lesion, exclusions)
-    profiles = {str(block.scans): _profile(bundle, block.scans) for block in bundle.content.sources}
-    table, bad = clean_imaging(
-        read_raw(find_table(cohort, "imaging"), what="imaging manifest"), known_keys(source, notes)
-    )
-    wanted = table[(table["modality"] + "/" + table["sequence"]).isin(list(profiles))]
-    result = extract_cohort(
-        wanted.reset_index(drop=True),
-        cohort,
-        profiles,
-        jobs=jobs,
-        dask=dask,
-        cache=out / "features" / CACHE,
-        on_progress=lambda done, n: progress("extract", done, n),
-    )
-    exclusions = exclusion_table([*bad, *extraction_exclusions(result.exclusions)])
-    patient = write_extraction(result, out / "features")
-    write_table(exclusions, out / "features" / "exclusions.parquet", "exclusions")
-    return Imaging(patient, result.features_lesion, exclusions)
+    from radiomics_crlm.study.score_images import features_of_images  # slow to load, and only images need it
 
-
-def _profile(bundle: Bundle, scans: ScanSelection) -> Profile:
-    """Extraction settings of a kind of scan, as in training."""
-    extraction = bundle.content.extraction_of(scans)
-    if extraction is None:
-        raise InputError(
-            "the bundle does not say how its features are made", remedy="give feature tables in the cohort"
-        )
-    if extraction.engine != engine():
-        raise InputError(
-            "another feature engine is installed than the model was trained with",
-            expected=extraction.engine,
-            got=engine(),
-        )
-    settings = {**extraction.settings, "name": extraction.profile, "description": "from the bundle"}
-    return parse_config(Profile, settings, where="bundle: extraction settings")
+    return features_of_images(bundle, cohort, source, notes, out, jobs=jobs, dask=dask, progress=progress)
