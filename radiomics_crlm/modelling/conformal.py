@@ -50,7 +50,8 @@ class Threshold:
         weight = self.weight[chosen]
         if weight.sum() == 0:
             return float("nan")
-        return float(weight @ self.covered[chosen].mean(axis=1) / weight.sum())
+        # Rounding may lift a share of all slightly above 1.
+        return min(1.0, float(weight @ self.covered[chosen].mean(axis=1) / weight.sum()))
 
 
 def set_threshold(probability: Floats, y: Outcome, month: float, *, level: float = LEVEL) -> Threshold:
