@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from radiomics_crlm.cohort.units import canonical_units
 from radiomics_crlm.config import CohortNotes
 from radiomics_crlm.errors import InputError, LeakError
 from radiomics_crlm.modelling.design import ScanChoice, assemble, availability
 from radiomics_crlm.modelling.scans import ScanBlock, by_block, choose_block
-from radiomics_crlm.schema import is_later, later_than, load_schema, parse_table
+from radiomics_crlm.schema import ParsedTable, is_later, later_than, load_schema, parse_table
 from radiomics_crlm.scoring.bundle import BundleContent
 
 FIRST_ROW = 2
@@ -96,7 +97,7 @@ def check_cohort(
         If the cohort declares an input of the model to be known only after the model speaks.
     """
     _refuse_late(content, notes)
-    nobody = parse_table(clinical.head(0), load_schema("clinical"), ignore=notes.ignore_columns).table
+    nobody = _typed(clinical.head(0), notes).table
     absent = tuple(s.name for s in content.inputs if s.source == "clinical" and s.name not in nobody)
     if not content.needs_radiomics or imaging.features_patient is None:
         return absent
@@ -122,7 +123,7 @@ def admit(
     repeated
         Which of them have a key that stands in several rows of the whole table.
     """
-    parsed = parse_table(clinical_raw, load_schema("clinical"), ignore=notes.ignore_columns)
+    parsed = _typed(clinical_raw, notes)
     rows = len(parsed.table)
     nothing = np.full(rows, None, dtype=object)
     found = Admission(parsed.table, np.ones(rows, dtype=bool), np.zeros(rows, dtype=bool), nothing, nothing.copy())
@@ -142,6 +143,13 @@ def admit(
         _check_scans(found, content, imaging)
     _take_predictors(found, content, imaging.features_patient)
     return found
+
+
+def _typed(raw: pd.DataFrame, notes: CohortNotes) -> ParsedTable:
+    """Typed rows, their units made canonical as when a cohort is trained on."""
+    schema, ignored = load_schema("clinical"), set(notes.ignore_columns)
+    wanted = raw[[column for column in raw.columns if str(column).strip() not in ignored]]
+    return parse_table(canonical_units(wanted, schema, notes).table, schema)
 
 
 def known_columns(clinical: pd.DataFrame, notes: CohortNotes, speaks_at: str) -> pd.DataFrame:

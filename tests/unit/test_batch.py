@@ -190,6 +190,23 @@ def test_unknown_columns_can_be_ignored(tmp_path: Path) -> None:
     assert (table["status"] == "scored").all()
 
 
+def test_units_of_the_cohort_become_those_of_the_model(tmp_path: Path) -> None:
+    raw = clinical_raw(40)
+    expected, _ = scored(bundle(), raw, tmp_path / "mm")
+    assert (expected["status"] == "scored").all()
+    size = pd.to_numeric(raw["largest_met_mm"])
+    in_cm = [f"{mm / 10:.2f}" if mm == mm else "" for mm in size]
+    declared = raw.assign(largest_met_mm=in_cm)
+    named = raw.rename(columns={"largest_met_mm": "largest_met_cm"}).assign(largest_met_cm=in_cm)
+    for name, table, notes in (
+        ("declared", declared, CohortNotes(units={"largest_met_mm": "cm"})),
+        ("named", named, CohortNotes()),
+    ):
+        found, summary = scored(bundle(), table, tmp_path / name, notes=notes, options=Options(block=7))
+        pd.testing.assert_frame_equal(found, expected, check_exact=True)
+        assert summary.absent_inputs == ()
+
+
 def test_absent_inputs_are_missing_and_said(tmp_path: Path) -> None:
     raw = clinical_raw(5).drop(columns=["bilobar", "primary_site"])
     raw["cea_ng_ml"], raw["n_liver_mets"], raw["largest_met_mm"] = "10", "2", "30"
