@@ -73,7 +73,7 @@ def version() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    for noisy in ("mlflow", "alembic", "radiomics", "matplotlib", "shap"):
+    for noisy in ("mlflow", "alembic", "radiomics", "matplotlib", "shap", "weasyprint", "fontTools"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     screen = Screen()
     try:
