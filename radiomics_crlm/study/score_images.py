@@ -7,7 +7,7 @@ from pathlib import Path
 from radiomics_crlm.cohort.clinical import clean_imaging, find_table
 from radiomics_crlm.cohort.exclusions import exclusion_table
 from radiomics_crlm.config import CohortNotes, parse_config
-from radiomics_crlm.errors import InputError
+from radiomics_crlm.errors import ConfigError, InputError
 from radiomics_crlm.features.batch import extract_cohort
 from radiomics_crlm.features.extract import engine
 from radiomics_crlm.features.profiles import Profile
@@ -72,4 +72,9 @@ def _profile(bundle: Bundle, scans: ScanSelection) -> Profile:
             got=engine(),
         )
     settings = {**extraction.settings, "name": extraction.profile, "description": "from the bundle"}
-    return parse_config(Profile, settings, where="bundle: extraction settings")
+    try:
+        return parse_config(Profile, settings, where="bundle: extraction settings")
+    except ConfigError as error:
+        raise InputError(
+            "the extraction settings of the bundle are not valid", where="bundle.json", got=error.got
+        ) from None

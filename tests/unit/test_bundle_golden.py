@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from golden_bundles import GOLDEN, JUDGED, NAMES, judged, table_of
 
+from radiomics_crlm.cli.app import run
 from radiomics_crlm.scoring.bundle import load_bundle, write_bundle
 
 CASES = sorted(folder.relative_to(GOLDEN) for folder in GOLDEN.glob("protocol_*/*"))
@@ -55,3 +56,16 @@ def test_the_numbers_are_worth_guarding() -> None:
             assert {True, False} == set(expected["judged"]["out_of_distribution"])
             sets = [cells for name, cells in expected["judged"].items() if name.startswith("outcome_")]
             assert all(len(set(cells)) > 1 for cells in sets)
+
+
+def test_images_are_not_extracted_with_settings_that_are_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The golden bundles were trained on simulated features, so their settings extract nothing."""
+    (tmp_path / "clinical.csv").write_text("patient_id,cea_ng_ml\nP1,4\n")
+    scan = "P1,preoperative,CT,portal_venous,a.nii.gz,b.nii.gz,lesion=*"
+    (tmp_path / "imaging.csv").write_text(f"patient_id,timepoint,modality,sequence,image,mask,mask_roles\n{scan}\n")
+    bundle = GOLDEN / "protocol_1" / "ridge_time_to_event" / "bundle"
+    command = ["score", "--bundle", str(bundle), "--cohort", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert run(command) == 3
+    assert "bundle.json: the extraction settings of the bundle are not valid; got modality" in capsys.readouterr().err
