@@ -30,6 +30,7 @@ OPTIONAL = {
     "reclassification": "the run did not reclassify",
     "instability": "the run did not refit the model on bootstrap samples",
     "thresholds": "the run chose no thresholds",
+    "conformal_coverage": "the run delivered no model",
     "rule_predictions": "no rule of the run gives probabilities",
     "features_patient": "the run has no table of features per patient",
     "feature_stability": "the study did not use what crlm robustness measures",

@@ -28,6 +28,7 @@ from radiomics_crlm.report.scores import scores
 from radiomics_crlm.report.signoff import signoff
 from radiomics_crlm.report.standardised import standardisation
 from radiomics_crlm.report.subgroup_panel import subgroups
+from radiomics_crlm.report.uncertainty import data_shift, uncertainty
 from radiomics_crlm.report.verdicts import clinical_counterpart, shown_model, verdict
 
 Part = dict[str, Any]
@@ -127,6 +128,8 @@ _COURSES = (
 _INSTABILITY = (
     "How different would the prediction of a patient be if the model had been built on other patients of the same kind?"
 )
+_UNCERTAINTY = "How much does a prediction leave open, and for whom does what it says hold?"
+_SHIFT = "What happens with patients unlike those that the model learned from."
 _EXPLANATION = (
     "SHAP values of patients the model had not seen: how far each input moves the prediction (log hazard ratio or log"
     " odds of the event; of a random forest its probability) from the average of the training patients. They describe"
@@ -197,6 +200,10 @@ SECTIONS: tuple[Section, ...] = (
         blocks=("instability",), lead=_INSTABILITY,
     ),
     Section(
+        "uncertainty", "Prediction sets and time free of the event", "Prediction sets", (("uncertainty", uncertainty),),
+        blocks=("uncertainty",), lead=_UNCERTAINTY,
+    ),
+    Section(
         "explanation", "What moves the prediction", "Explanation", (("explanations", _of_shown(explanation)),),
         template=True, lead=_EXPLANATION,
     ),
@@ -209,6 +216,10 @@ SECTIONS: tuple[Section, ...] = (
         blocks=("standardisation",),
     ),
     Section("scores", "Clinical scores in this cohort", "Scores", (("scores", _of_run(scores)),), template=True),
+    Section(
+        "shift", "Data shift policy", "Data shift", (("shift_policy", data_shift),), blocks=("shift_policy",),
+        lead=_SHIFT,
+    ),
     Section("limits", "Limits", "Limits", (("limits", statements.limits),), template=True),
     Section("technical", "Provenance", "Provenance", (("technical", statements.technical),), template=True),
     Section(

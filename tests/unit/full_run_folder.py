@@ -16,6 +16,7 @@ from radiomics_crlm.evaluation.summary import evaluate_endpoint
 from radiomics_crlm.features.ibsi import write_statement
 from radiomics_crlm.features.profiles import load_profiles
 from radiomics_crlm.provenance.tables import read_table, write_table
+from radiomics_crlm.study.uncertainty import COVERAGE, uncertainty_of
 
 DRAWS = 100
 CATEGORIES = (0.3, 0.6)
@@ -43,6 +44,7 @@ def make_full_run_folder(out: Path, *, n: int = 130, seed: int = 3, **changes: A
         "features_patient": _features(rng, keys),
         "feature_stability": stability_table(rng),
         "answers": _answers(evaluated, endpoints),
+        "conformal_coverage": _coverage(out, endpoints, levels),
     }
     for name, table in made.items():
         write_table(table, out / "tables" / f"{name}.parquet", name)
@@ -132,6 +134,19 @@ def _instability(rng: np.random.Generator, outcomes: pd.DataFrame, endpoints: li
                 }
             )
         )  # fmt: skip
+    return pd.concat(parts, ignore_index=True)
+
+
+def _coverage(out: Path, endpoints: list[str], levels: pd.DataFrame) -> pd.DataFrame:
+    predictions, outcomes = _saved(out, "predictions"), _saved(out, "outcomes")
+    parts = []
+    for endpoint in endpoints:
+        own = predictions[(predictions["endpoint"] == endpoint) & (predictions["model"] == "combined/ridge")]
+        known = outcomes[outcomes["endpoint"] == endpoint]
+        _, rows = uncertainty_of(
+            own, known, pd.DataFrame(), load_endpoints()[endpoint], (12, 24, 36), levels=levels
+        )  # fmt: skip
+        parts.append(rows.assign(endpoint=endpoint, model="combined/ridge")[COVERAGE])
     return pd.concat(parts, ignore_index=True)
 
 

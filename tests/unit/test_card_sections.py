@@ -368,6 +368,7 @@ _SECTION_OF = {
     "reclassification": "reclassification",
     "instability": "instability",
     "thresholds": "thresholds",
+    "conformal_coverage": "uncertainty",
     "features_patient": "robustness",
     "feature_stability": "robustness",
 }
