@@ -22,7 +22,9 @@ _KINDS = {
     "Results": (
         "verdicts", "answers", "sample_size", "performance", "external", "calibration", "horizons", "decisions",
         "thresholds",
-        "subgroups", "reclassification", "courses", "instability", "uncertainty", "shift_policy", "explanations", "robustness", "standardisation",
+        "subgroups", "reclassification", "courses", "instability", "uncertainty",
+        "shift_policy", "explanations", "explained",
+        "nomograms", "robustness", "standardisation",
         "scores", "limits", "notices",
     ),
     "Software, files and hashes": ("technical", "checklists"),

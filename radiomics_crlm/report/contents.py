@@ -17,7 +17,9 @@ from radiomics_crlm.report.attribution import explanation
 from radiomics_crlm.report.checklist_page import checklists
 from radiomics_crlm.report.decision import decisions
 from radiomics_crlm.report.elsewhere import elsewhere
+from radiomics_crlm.report.explained import explained
 from radiomics_crlm.report.horizons import horizons
+from radiomics_crlm.report.nomogram_page import nomograms
 from radiomics_crlm.report.operating_points import thresholds
 from radiomics_crlm.report.performance import performance
 from radiomics_crlm.report.reclassified import reclassification
@@ -135,6 +137,10 @@ _EXPLANATION = (
     " odds of the event; of a random forest its probability) from the average of the training patients. They describe"
     " the model, not causes."
 )
+_NOMOGRAM = (
+    "The delivered linear models for pencil and paper: the same predictions as the program makes, but for rounding. "
+    "For looking into a model, not for treating a patient by it."
+)
 _ROBUSTNESS = "Would a patient, scanned or outlined again, have the same features, and do these see more than volume?"
 _SIGNOFF = (
     "To be filled in by hand. The program fills in nothing here; an empty block means that nobody has approved the "
@@ -204,8 +210,13 @@ SECTIONS: tuple[Section, ...] = (
         blocks=("uncertainty",), lead=_UNCERTAINTY,
     ),
     Section(
-        "explanation", "What moves the prediction", "Explanation", (("explanations", _of_shown(explanation)),),
-        template=True, lead=_EXPLANATION,
+        "explanation", "What moves the prediction", "Explanation",
+        (("explanations", _of_shown(explanation)), ("explained", explained)), blocks=("explained",), template=True,
+        lead=_EXPLANATION,
+    ),
+    Section(
+        "nomogram", "Points table and nomogram", "Nomogram", (("nomograms", nomograms),), blocks=("nomograms",),
+        lead=_NOMOGRAM,
     ),
     Section(
         "robustness", "Robustness of the features", "Robustness", (("robustness", robustness),),

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from radiomics_crlm.report import figures
+from radiomics_crlm.report import explained_figures, figures
 from radiomics_crlm.report.drawing import (
     BLACK,
     BLUE,
@@ -227,4 +227,5 @@ _DRAWN: Mapping[str, Callable[..., str]] = {
     "subgroup_forest": subgroup_forest,
     "instability": instability,
     "stability": stability,
+    **explained_figures.DRAWN,
 }

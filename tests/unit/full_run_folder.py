@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from explained_tables import write_explanations
 from run_folder import MODELS, RADIOMICS, RULES, edit_run, make_run_folder
 
 from radiomics_crlm.config import load_endpoints
@@ -48,6 +49,7 @@ def make_full_run_folder(out: Path, *, n: int = 130, seed: int = 3, **changes: A
     }
     for name, table in made.items():
         write_table(table, out / "tables" / f"{name}.parquet", name)
+    write_explanations(out, rng)
     write_statement([load_profiles().for_scans()["CT/portal_venous"]], out / "tables")
     edit_run(out, versions={"radiomics_crlm": "0.0.1", "numpy": "2.4.6", "python": "3.11.7"})
     return out

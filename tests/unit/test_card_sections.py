@@ -371,6 +371,12 @@ _SECTION_OF = {
     "conformal_coverage": "uncertainty",
     "features_patient": "robustness",
     "feature_stability": "robustness",
+    "input_groups": "explained",
+    "attribution_stability": "explained",
+    "probability_attributions": "explained",
+    "dependence": "explained",
+    "nomogram_points": "nomograms",
+    "nomogram_totals": "nomograms",
 }
 
 
