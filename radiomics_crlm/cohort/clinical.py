@@ -142,9 +142,7 @@ def read_cohort_folder(root: Path) -> Cohort:
         If the folder or its clinical table is absent or unusable as a whole.
     """
     if not root.is_dir():
-        raise InputError(
-            "the cohort folder is missing", expected="a folder with clinical.csv", got=f"no folder {root.name!r}"
-        )
+        raise InputError("the cohort folder is missing", expected="a folder with clinical.csv", got="no such folder")
     notes_path = root / "cohort.yaml"
     notes = load_config(CohortNotes, notes_path) if notes_path.is_file() else CohortNotes()
     raw = read_raw(find_table(root, "clinical"), what="clinical table")
@@ -158,7 +156,7 @@ def read_cohort_folder(root: Path) -> Cohort:
             rows.exclusions,
         )
     return Cohort(
-        name=notes.name or root.name,
+        name=notes.name or "cohort",  # a folder may be called after a patient
         clinical=rows.table,
         patients_in=rows.patients_in,
         exclusions=rows.exclusions + bad_scans,
@@ -168,6 +166,16 @@ def read_cohort_folder(root: Path) -> Cohort:
         simulated=(root / "truth.json").is_file(),
         origins=rows.origins,
     )
+
+
+def without_dates(clinical: pd.DataFrame) -> pd.DataFrame:
+    """A clinical table to be kept with results: days of the calendar identify patients, and the rules have read them.
+
+    >>> without_dates(pd.DataFrame({"patient_id": ["a"], "crlm_diagnosis_date": ["2020-01-31"]})).columns.tolist()
+    ['patient_id']
+    """
+    known = load_schema("clinical").columns
+    return clinical[[name for name in clinical.columns if name not in known or known[name].type != "date"]]
 
 
 def find_table(root: Path, name: str) -> Path:

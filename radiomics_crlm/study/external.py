@@ -11,7 +11,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from radiomics_crlm import clinical as rule_engine
-from radiomics_crlm.cohort.clinical import Cohort, read_cohort_folder
+from radiomics_crlm.cohort.clinical import Cohort, read_cohort_folder, without_dates
 from radiomics_crlm.cohort.endpoints import build_outcome
 from radiomics_crlm.cohort.exclusions import Exclusion, exclusion_table, flow
 from radiomics_crlm.cohort.splits import refuse_duplicates
@@ -172,7 +172,7 @@ def predict_external(
         folds = pd.DataFrame({"patient_id": patients, "repeat": 0, "fold": 0})
         write_table(folds, folder / "folds.parquet", "folds")
         write_table(other.rules, folder / "rules.parquet", "rules")
-        write_table(other.cohort.clinical, folder / "clinical.parquet", "clinical")
+        write_table(without_dates(other.cohort.clinical), folder / "clinical.parquet", "clinical")
         write_table(exclusion_table(other.exclusions), folder / "exclusions.parquet", "exclusions")
 
 

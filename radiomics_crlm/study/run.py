@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from radiomics_crlm import clinical as rule_engine
-from radiomics_crlm.cohort.clinical import summarise
+from radiomics_crlm.cohort.clinical import summarise, without_dates
 from radiomics_crlm.cohort.exclusions import exclusion_table, flow
 from radiomics_crlm.config import ExperimentConfig, load_config
 from radiomics_crlm.errors import ConfigError, CrlmError
@@ -273,7 +273,7 @@ def _failed_lesions(path: Path) -> int:
 
 
 def _write_tables(prepared: Prepared, trained: Trained, tables: Path) -> None:
-    write_table(prepared.cohort.clinical, tables / "clinical.parquet", "clinical")
+    write_table(without_dates(prepared.cohort.clinical), tables / "clinical.parquet", "clinical")
     if prepared.extraction is not None:
         write_extraction(prepared.extraction, tables)
         checked = cross_check_cohort(prepared.extraction.measured, prepared.cohort.clinical)

@@ -88,7 +88,7 @@ class Desk:
     """A folder with the name of a patient for what goes in, a plain one for what comes out."""
 
     def __init__(self, folder: Path, home: Path | None = None) -> None:
-        self.home = home or folder / FOLDER / PLANTED["other_unique_number"][2]
+        self.home = home or folder / PLANTED["other_unique_number"][2] / FOLDER
         self.out = folder / "out"
         self.out.mkdir(parents=True)
         self.said = self.out / "said.txt"
@@ -106,13 +106,13 @@ def charts(cohort: Path) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     made = Desk(tmp_path_factory.mktemp("planted"))
-    write_cohort(made.home / "cohort", prefix="Q", n=6, seed=1)
+    write_cohort(made.home, prefix="Q", n=6, seed=1)
     return made
 
 
 def test_all_18_kinds_are_planted_in_tags_cells_comments_and_names(desk: Desk) -> None:
     assert len(PLANTED) == 18
-    cohort = desk.home / "cohort"
+    cohort = desk.home
     found = hits(cohort)
     assert set(found) == set(PLANTED)
     for kind in PLANTED:
@@ -120,7 +120,7 @@ def test_all_18_kinds_are_planted_in_tags_cells_comments_and_names(desk: Desk) -
         tagged = [name for name in found[kind] if name.endswith(".dcm")]
         assert len(tagged) == 5 * 9 or (kind == "photograph" and len(tagged) >= 4 * 9), kind
     # Files and folders are named after patients too, and NIfTI headers hold a name.
-    assert hits_in(str(cohort.relative_to(cohort.parents[2])).encode()) == {"name", "date", "other_unique_number"}
+    assert hits_in(str(cohort.relative_to(cohort.parents[1])).encode()) == {"name", "date", "other_unique_number"}
     assert any(name.endswith(".nii.gz") for name in found["medical_record_number"])
     one = pydicom.dcmread(next(cohort.rglob("*Q000*/*.dcm")))
     assert (str(one.PatientName), one.PatientID) == ("Quittenbaum^Ottokar", "MRN-84620917")
@@ -161,7 +161,7 @@ def test_the_search_finds_what_is_hidden_in_files(tmp_path: Path) -> None:
 
 
 def test_reading_and_measuring_tells_nothing(desk: Desk) -> None:
-    cohort, out = desk.home / "cohort", desk.out
+    cohort, out = desk.home, desk.out
     assert desk.crlm("validate", cohort) in (0, 4)
     assert desk.crlm("ingest", cohort, "--out", out / "ingested") == 4
     profile = ("--profile", "ct-portal-venous-native", "--jobs", "1")
@@ -174,18 +174,15 @@ def test_reading_and_measuring_tells_nothing(desk: Desk) -> None:
 
 
 def assert_nothing_came_out(desk: Desk) -> None:
-    """Nothing but dates that the tables of patients are there for, which stay in those tables."""
-    assert desk.said.stat().st_size > 0
+    """Nothing but the dates of the clinical vocabulary, in the cohort that 'ingest' prepares for the next command."""
     assert b"command " in desk.said.read_bytes()
     found = hits(desk.out)
-    tables = found.pop("date", set())
+    assert found.pop("date", set()) <= {"ingested/clinical.parquet"}
     assert found == {}
-    assert {Path(name).name for name in tables} <= {"clinical.parquet"}
-    for name in tables:
-        kept = pd.read_parquet(desk.out / name)
-        assert "date" in hits_in(kept["crlm_diagnosis_date"].astype(str).str.cat(sep=" ").encode())
-        assert hits_in(kept.drop(columns="crlm_diagnosis_date").to_csv().encode()) == set()
+    for path in desk.out.glob("ingested/clinical.parquet"):
+        kept = pd.read_parquet(path)
         assert not {*COLUMNS, "birth"} & set(kept.columns)
+        assert hits_in(kept.drop(columns=["crlm_diagnosis_date"]).to_csv().encode()) == set()
         assert BIRTH not in kept.to_csv()
 
 
@@ -251,16 +248,16 @@ ALWAYS = ("a name for a number", "comment in broken notes", "segment that does n
     "wrong", [name if name in ALWAYS else pytest.param(name, marks=pytest.mark.slow) for name in WRONG]
 )
 def test_errors_tell_nothing(desk: Desk, wrong: str) -> None:
-    place = desk.home / "wrong" / wrong.replace(" ", "_")
-    shutil.copytree(desk.home / "cohort", place / "cohort", ignore=shutil.ignore_patterns("*Q00[1345]*"))
-    table = pd.read_csv(place / "cohort" / "imaging.csv")
-    table[table["patient_id"].isin(["Q000", "Q002"])].to_csv(place / "cohort" / "imaging.csv", index=False)
-    WRONG[wrong](place / "cohort")
+    place = desk.home.parent / wrong.replace(" ", "_") / FOLDER
+    shutil.copytree(desk.home, place, ignore=shutil.ignore_patterns("*Q00[1345]*"))
+    table = pd.read_csv(place / "imaging.csv")
+    table[table["patient_id"].isin(["Q000", "Q002"])].to_csv(place / "imaging.csv", index=False)
+    WRONG[wrong](place)
     own = Desk(desk.out.parent / "wrong" / wrong.replace(" ", "_"), place)
     codes = [
-        own.crlm("validate", place / "cohort"),
-        own.crlm("ingest", place / "cohort", "--out", own.out / "ingested"),
-        own.crlm("rules", "run", place / "cohort", "--out", own.out / "ruled", "--rule", "fong_crs"),
+        own.crlm("validate", place),
+        own.crlm("ingest", place, "--out", own.out / "ingested"),
+        own.crlm("rules", "run", place, "--out", own.out / "ruled", "--rule", "fong_crs"),
     ]
     assert 1 not in codes
     assert {2, 3, 4} & set(codes)
@@ -269,12 +266,12 @@ def test_errors_tell_nothing(desk: Desk, wrong: str) -> None:
 
 @pytest.fixture(scope="module")
 def studied(desk: Desk) -> Path:
-    write_cohort(desk.home / "patients", prefix="P", n=32)
+    cohort = write_cohort(desk.home.parent / NAME / FOLDER, prefix="P", n=32)
     text = "".join(f"# {kind}: {' '.join(texts)}\n" for kind, texts in PLANTED.items())
-    file = desk.home / f"{NAME}.yaml"
+    file = desk.home.parent / f"{NAME}.yaml"
     file.write_text(text + yaml.safe_dump(EXPERIMENT))
     study = desk.out / "study"
-    assert desk.crlm("run", file, "--data", desk.home / "patients", "--out", study, "--jobs", "2") == 4
+    assert desk.crlm("run", file, "--data", cohort, "--out", study, "--jobs", "2") == 4
     assert json.loads((study / "run.json").read_text())["flow"]["cohort"]["in"] == 32
     return study
 
@@ -285,9 +282,10 @@ def test_a_study_and_its_scores_tell_nothing(desk: Desk, studied: Path) -> None:
     assert desk.crlm("card", studied) == 0
     assert desk.crlm("report", studied, "--to", out / "report") == 0
     bundle = studied / "bundles" / "recurrence_24m"
-    cohort = desk.home / "cohort"
+    cohort = desk.home
     with_cell(cohort, "n_liver_mets", NAME)
-    assert desk.crlm("score", "--bundle", bundle, "--cohort", cohort, "--out", out / "scored", "--jobs", "1") == 4
+    scoring = ("score", "--bundle", bundle, "--cohort", cohort, "--out", out / "scored", "--attributions")
+    assert desk.crlm(*scoring, "--jobs", "1") == 4
     scores = read_table(out / "scored" / "scores.parquet", "scores")
     assert set(scores["status"]) == {"scored", "abstained"}
     assert scores.loc[scores["patient_id"] == "Q003", "reason"].str.contains("n_liver_mets").all()
@@ -296,12 +294,17 @@ def test_a_study_and_its_scores_tell_nothing(desk: Desk, studied: Path) -> None:
     assert desk.crlm("sheet", *given, "--out", out / "sheets") in (0, 4)
     assert list((out / "sheets").rglob("*.html"))
     assert list((out / "sheets").rglob("*.pdf"))
+    assert desk.crlm("sheet", *given, "--out", out / "more", "--patient", NAME) in (2, 3)
+    assert desk.crlm("bundle", "export-mlflow", bundle, "--out", out / "served") == 0
+    assert desk.crlm("score", "--bundle", cohort, "--cohort", bundle, "--out", out / "none") in (2, 3)
+    assert desk.crlm("run", cohort / "cohort.yaml", "--out", out / "no") in (2, 3)
     assert (studied / "mlflow.db").is_file()
+    assert (studied / "tables" / "clinical.parquet").is_file()
     assert_nothing_came_out(desk)
 
 
 @pytest.mark.slow
 def test_contact_sheets_tell_nothing(desk: Desk) -> None:
-    assert desk.crlm("view", desk.home / "cohort", "--out", desk.out / "viewed", "--jobs", "1") in (0, 4)
+    assert desk.crlm("view", desk.home, "--out", desk.out / "viewed", "--jobs", "1") in (0, 4)
     assert list((desk.out / "viewed").rglob("*.png"))
     assert_nothing_came_out(desk)
