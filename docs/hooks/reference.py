@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, get_origin
 
 import typer
 
@@ -110,8 +110,14 @@ def _kind(param: Any) -> str:
     if annotation is None:
         return str(getattr(getattr(param, "type", None), "name", "")).lower()
     choices = getattr(annotation, "__args__", ())
+    if get_origin(annotation) is list:
+        return f"{_simple(choices[0])}, repeatable" if _is_option(param) else f"{_simple(choices[0])}, several"
     if choices and all(isinstance(choice, str) for choice in choices):
         return ", ".join(choices)
+    return _simple(annotation)
+
+
+def _simple(annotation: Any) -> str:
     name = getattr(annotation, "__name__", str(annotation))
     return {"Path": "path", "str": "text", "int": "whole number", "float": "number", "bool": "on or off"}.get(name, "")
 
