@@ -8,15 +8,15 @@ the same bytes.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import joblib
-
-from radiomics_crlm.errors import InputError
+from radiomics_crlm import parallel
+from radiomics_crlm.errors import CrlmError, InputError
 from radiomics_crlm.features.fingerprint import digest, fingerprint
 from radiomics_crlm.imaging.scan import ScanFiles
 from radiomics_crlm.provenance.files import (
@@ -76,6 +76,16 @@ class _Common:
 
 
 @dataclass(frozen=True)
+class _Task:
+    """One sheet to make: its row, the scans to show or why there are none."""
+
+    case: Case
+    scans: tuple[ScanFiles, ...]
+    why_none: str
+    common: _Common
+
+
+@dataclass(frozen=True)
 class _Done:
     state: str
     unread: bool = False
@@ -117,11 +127,14 @@ def write_sheets(
         holds something else.
     ConfigError
         If PDF is asked for and cannot be made here.
+    CrlmError
+        If ``out`` cannot be written.
     """
     if pdf:
         require_pdf()
     inputs = read_inputs(bundle, cohort, scores, patients)
-    _claim(out, inputs)
+    with _writing():
+        _claim(out, inputs)
     content = inputs.bundle.content
     kinds = [str(block.scans) for block in content.sources]
     album = find_scans(cohort, known_patients([case.patient for case in inputs.cases]), kinds, content.speaks_at)
@@ -136,7 +149,8 @@ def write_sheets(
         pdf=pdf,
     )
     done = _run(inputs.cases, album, common, jobs, progress)
-    write_text(out / _INDEX, render_sheet_index(_entries(out), _about(common)))
+    with _writing():
+        write_text(out / _INDEX, render_sheet_index(_entries(out), _about(common)))
     unknown = (Failure(key, None, "unknown_patient", "the scores have no such patient") for key in inputs.unknown)
     return SheetsResult(
         page=out / _INDEX,
@@ -148,12 +162,31 @@ def write_sheets(
 
 
 def _run(cases: Sequence[Case], album: Album, common: _Common, jobs: int, progress: Progress) -> list[_Done]:
-    work = (joblib.delayed(_sheet)(c, album.of(c.patient), album.why_none(c.patient), common) for c in cases)
+    tasks = [_Task(case, album.of(case.patient), album.why_none(case.patient), common) for case in cases]
     done: list[_Done] = []
-    for one in joblib.Parallel(n_jobs=max(1, min(jobs, len(cases))), return_as="generator")(work):
-        done.append(one)
+    for case, one in zip(cases, parallel.run(_sheet, tasks, jobs=jobs), strict=True):
+        done.append(_lost(case) if isinstance(one, parallel.Lost) else one)
         progress("sheet", len(done), len(cases))
     return done
+
+
+def _lost(case: Case) -> _Done:
+    """The sheet of a patient at whom every worker died."""
+    row = int(case.score["row"])
+    return _Done(_FAILED, failure=Failure(case.patient, row, "worker_died", "the process that drew it died each time"))
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """One kind of error where the output cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise CrlmError(
+            "the output folder cannot be written",
+            got=error.strerror or type(error).__name__,
+            remedy="finished sheets are kept; make room, or choose another folder, and repeat the command",
+        ) from None
 
 
 def _claim(out: Path, inputs: Inputs) -> None:
@@ -168,8 +201,9 @@ def _claim(out: Path, inputs: Inputs) -> None:
     write_text(path, canonical_json(mark) + "\n")
 
 
-def _sheet(case: Case, scans: Sequence[ScanFiles], why_none: str, common: _Common) -> _Done:
+def _sheet(task: _Task) -> _Done:
     """Make, or keep, the sheet of one row."""
+    case, scans, why_none, common = task.case, task.scans, task.why_none, task.common
     row = int(case.score["row"])
     if case.problem is not None:
         _remove(common.out, case.stem)
@@ -185,7 +219,8 @@ def _sheet(case: Case, scans: Sequence[ScanFiles], why_none: str, common: _Commo
     if seal is not None:
         return _Done(_KEPT, bool(seal["unread"]))
     pictures, failed = take_pictures(scans, common.root, why_none)
-    _write(case.stem, _build(case, pictures, common), pictures, made_from, common, unread=bool(failed))
+    with _writing():
+        _write(case.stem, _build(case, pictures, common), pictures, made_from, common, unread=bool(failed))
     return _Done(_MADE, bool(failed))
 
 

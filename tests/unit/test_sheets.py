@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ from card_numbers import Page, leaves, numbers
 from sheet_folder import Scored, make_scored
 
 from radiomics_crlm.cli.app import run
-from radiomics_crlm.errors import InputError
+from radiomics_crlm.errors import CrlmError, InputError
 from radiomics_crlm.study import sheets
 from radiomics_crlm.study.sheets import SheetsResult, write_sheets
 
@@ -235,6 +238,59 @@ def test_a_manifest_that_cannot_be_used_costs_the_pictures(scored: Scored, tmp_p
         path.unlink()
     write(changed, tmp_path / "none", patients=["P0007"])
     assert sheet_of(tmp_path / "none", 9)[0]["pictures"]["absent"] == "the cohort has no images"
+
+
+def test_a_full_disk_is_said_and_what_is_finished_is_kept(
+    scored: Scored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, count = sheets.write_bytes, iter(range(1000))
+
+    def full(path: Path, data: bytes) -> None:
+        if next(count) >= 5:
+            raise OSError(28, "No space left on device")
+        real(path, data)
+
+    monkeypatch.setattr(sheets, "write_bytes", full)
+    with pytest.raises(CrlmError, match="cannot be written; got No space left on device"):
+        write(scored, tmp_path / "out")
+    monkeypatch.setattr(sheets, "write_bytes", real)
+    assert write(scored, tmp_path / "out").kept == 2
+
+
+def _dies(task: Any) -> Any:
+    if task.case.patient == "P0007":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return _real_sheet(task)
+
+
+_real_sheet = sheets._sheet
+
+
+@pytest.mark.slow
+def test_a_killed_worker_costs_its_own_sheet(scored: Scored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sheets, "_sheet", _dies)
+    result = write(scored, tmp_path / "out", patients=["P0006", "P0007", "P0008"], jobs=2)
+    assert result.made == 2
+    assert [(failure.patient, failure.code) for failure in result.failures] == [("P0007", "worker_died")]
+
+
+def test_nothing_but_the_key_says_who_it_is(tmp_path: Path) -> None:
+    """Names and dates in columns that are ignored, in file names and in folders, leave no trace in any output."""
+    folders = make_scored(tmp_path / "Doe_John_19550101", rows=3, images=1)
+    chart = pd.read_csv(folders.cohort / "clinical.csv", dtype="str", keep_default_na=False)
+    chart.assign(surname="Doe", born="1955-01-01", crlm_diagnosis_date="2019-05-05").to_csv(
+        folders.cohort / "clinical.csv", index=False
+    )
+    (folders.cohort / "cohort.yaml").write_text("ignore_columns: [surname, born]\nname: Doe\n", encoding="utf-8")
+    manifest = pd.read_csv(folders.cohort / "imaging.csv")
+    (folders.cohort / "s0_image.nii.gz").rename(folders.cohort / "Doe^John_A4711.nii.gz")
+    manifest.assign(image="Doe^John_A4711.nii.gz").to_csv(folders.cohort / "imaging.csv", index=False)
+    result = write(folders, tmp_path / "out")
+    assert result.failures == ()
+    assert "data:image/png" in sheet_of(tmp_path / "out", 2)[1]
+    for name, content in files(tmp_path / "out").items():
+        for planted in (b"Doe", b"John", b"1955", b"2019-05", b"A4711", str(tmp_path).encode()):
+            assert planted not in re.sub(rb"base64,[^\"]*", b"", content), (name, planted)
 
 
 def test_progress_counts_every_sheet(scored: Scored, tmp_path: Path) -> None:
