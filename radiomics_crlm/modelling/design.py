@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import numpy as np
 import pandas as pd
 from pydantic import ConfigDict
 
@@ -381,6 +382,8 @@ def _scan_columns(
 
 
 def _typed(cells: pd.Series | None, kind: Kind, rows: int) -> pd.Series:
+    if cells is None and kind == "number":  # hundreds of columns at once, and slow on the way below
+        return pd.Series(np.full(rows, np.nan))
     cells = pd.Series([None] * rows, dtype="object") if cells is None else cells.reset_index(drop=True)
     if kind == "number":
         return cells.astype("Float64").astype("float64")

