@@ -99,9 +99,10 @@ def alarms(shift: str, rows: int, *, training: int = TRAINING, cohorts: int = CO
 _HEAD = f"""
 ## Shift of a cohort
 
-{COHORTS} cohorts per cell, a third as many of the shifted ones (`tests/shift_studies.py`): twelve inputs, scanner and slice thickness, {TRAINING} training
-patients where nothing else is said, values missing as in practice. A false alarm is any finding in a cohort of the same
-kind; at most 5 % are allowed. In brackets: the share whose verdict names the cause.
+{COHORTS} cohorts per cell, a third as many of the shifted ones (`tests/shift_studies.py`): twelve inputs, scanner and
+slice thickness, {TRAINING} training patients where nothing else is said, values missing as in practice. A false alarm
+is any finding in a cohort of the same kind; at most 5 % are allowed. In brackets: the share whose verdict names the
+cause.
 
 | cohort | {" | ".join(str(size) for size in SIZES)} patients |
 |---|{"---|" * len(SIZES)}"""

@@ -30,7 +30,7 @@ def test_bins_hold_five_patients_and_no_edge_is_a_value(n: int) -> None:
     assert sum(shape.counts) == n
     assert len(shape.counts) == min(10, n // 5)
     assert not np.isin(shape.edges, values).any()
-    assert shape.middle == pytest.approx(np.median(values), abs=1.5)
+    assert shape.middle == (pytest.approx(np.median(values), abs=1.5) if n >= 30 else None)
 
 
 @pytest.mark.parametrize("values", [[1.0] * 50, [0.0] * 47 + [1.0] * 3, list(range(9))])
