@@ -16,13 +16,14 @@ import numpy as np
 import pandas as pd
 
 from radiomics_crlm.errors import InputError
-from radiomics_crlm.modelling.design import InputSpec, assemble
+from radiomics_crlm.modelling.design import assemble
 from radiomics_crlm.modelling.scans import by_block
 from radiomics_crlm.schema import MISSING_CODES, load_schema, parse_table
-from radiomics_crlm.scoring.bundle import Bundle, BundleContent, computable, load_bundle, spoken_horizons
+from radiomics_crlm.scoring.bundle import Bundle, BundleContent, load_bundle
 from radiomics_crlm.scoring.flags import row_flags
 from radiomics_crlm.scoring.intervals import interval_columns, interval_names
 from radiomics_crlm.scoring.novelty import FLAG, out_of_distribution
+from radiomics_crlm.scoring.rows import numbers_of
 
 ColumnKind = Literal["number", "boolean", "category", "text"]
 _FRONT = ("status", "code", "reason", "flags", "risk")
@@ -82,36 +83,25 @@ class ServedBundle:
         return self._scores(predictors, verdicts)
 
     def _scores(self, predictors: pd.DataFrame, verdicts: _Verdicts) -> pd.DataFrame:
-        content = self.bundle.content
-        readable = predictors[verdicts.open]
-        flags = dict(zip(readable.index, row_flags(readable, content.inputs, content.training), strict=True))
-        usable, columns = self._computed(readable)
-        scored = np.isin(np.arange(len(predictors)), usable.index)
-        verdicts.abstain(~scored, "no_result", "the model gives no finite number for these inputs")
-        strange = set(usable.index[out_of_distribution(content, self.bundle.model, usable)])
-        words = ([*flags.get(row, ()), *([FLAG] if row in strange else [])] for row in predictors.index)
-        cells: dict[str, list[Any]] = {name: [None] * len(predictors) for name in output_columns(content)}
-        cells["status"] = ["scored" if here else "abstained" for here in scored]
-        cells["code"], cells["reason"] = list(verdicts.codes), list(verdicts.reasons)
-        cells["flags"] = [";".join(found) or None for found in words]
-        cells["bundle_sha256"] = [self.bundle.sha256] * len(predictors)
-        for name, values in columns.items():
-            for row, cell in zip(usable.index, values, strict=True):
-                cells[name][row] = _plain(cell)
-        return pd.DataFrame({name: np.array(column, dtype=object) for name, column in cells.items()}, dtype="object")
-
-    def _computed(self, readable: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-        """The rows for which the model gives finite numbers, and these numbers by column."""
         content, model = self.bundle.content, self.bundle.model
-        known = {s.name: readable[s.name].where(readable[s.name].isin(s.categories)) for s in _categories(content)}
-        usable, spoken = readable.assign(**known), spoken_horizons(content, model)
-        with np.errstate(all="ignore"):
-            usable = usable[computable(model, usable)]
-            risk, probability = model.risk(usable), model.probability(usable, spoken)
-        finite = np.isfinite(risk) & np.isfinite(probability).all(axis=1)
-        usable, risk, probability = usable[finite], risk[finite], probability[finite]
-        columns = {"risk": risk} | {f"probability_{m}m": probability[:, i] for i, m in enumerate(spoken)}
-        return usable, columns | interval_columns(content, model, usable, risk, probability, spoken)
+        readable = predictors[verdicts.open]
+        found = numbers_of(self.bundle, readable)
+        scored = np.isin(np.arange(len(predictors)), found.places)
+        verdicts.abstain(~scored, "no_result", "the model gives no finite number for these inputs")
+        strange = np.zeros(len(readable), dtype=bool)
+        strange[readable.index.isin(found.places)] = out_of_distribution(content, model, found.table)
+        flags = row_flags(readable, content.inputs, content.training, more={FLAG: strange})
+        columns = {"risk": found.risk}
+        columns |= {f"probability_{month}m": found.probability[:, i] for i, month in enumerate(found.spoken)}
+        columns |= interval_columns(content, model, found.table, found.risk, found.probability, found.spoken)
+        cells = {name: np.full(len(predictors), None, dtype=object) for name in output_columns(content)}
+        cells["status"] = np.where(scored, "scored", "abstained").astype(object)
+        cells["code"], cells["reason"] = np.array(verdicts.codes, object), np.array(verdicts.reasons, object)
+        cells["flags"][readable.index] = [";".join(words) or None for words in flags]
+        cells["bundle_sha256"][:] = self.bundle.sha256
+        for name, values in columns.items():
+            cells[name][found.places] = [_plain(value) for value in values]
+        return pd.DataFrame(cells, dtype="object")
 
 
 def _load_pyfunc(path: str) -> ServedBundle:
@@ -154,10 +144,6 @@ def output_columns(content: BundleContent) -> list[str]:
     """Columns of the answer, in order."""
     probabilities = [f"probability_{month}m" for month in content.horizons]
     return [*_FRONT, *probabilities, *interval_names(content), "bundle_sha256"]
-
-
-def _categories(content: BundleContent) -> list[InputSpec]:
-    return [spec for spec in content.inputs if spec.kind == "category"]
 
 
 def _checked(model_input: Any, content: BundleContent) -> pd.DataFrame:

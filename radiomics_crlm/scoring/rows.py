@@ -94,7 +94,7 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class _Numbers:
+class Numbers:
     """What the model says of the rows (``places``) for which it gives finite numbers."""
 
     places: npt.NDArray[np.intp]
@@ -109,7 +109,7 @@ def score_rows(block: Block) -> Scored:
     content = block.bundle.content
     found = admit(content, block.raw, block.imaging, block.notes, repeated=block.repeated)
     predictors = found.predictors
-    numbers = _numbers(block.bundle, predictors)
+    numbers = numbers_of(block.bundle, predictors)
     flags = _flags(found, content, numbers, block.bundle)
     found.abstain(
         found.at(np.setdiff1d(predictors.index, numbers.places)),
@@ -160,7 +160,8 @@ def _is_text(name: str) -> bool:
     return name in _TEXTS or name.startswith("outcome_") or (name.startswith("rule__") and not name.endswith("__score"))
 
 
-def _numbers(bundle: Bundle, predictors: pd.DataFrame) -> _Numbers:
+def numbers_of(bundle: Bundle, predictors: pd.DataFrame) -> Numbers:
+    """What a model computes of predictors that may be looked at (indexed by position)."""
     table = _known_categories(predictors, bundle.content.inputs)
     spoken = spoken_horizons(bundle.content, bundle.model)
     with np.errstate(all="ignore"):
@@ -168,7 +169,7 @@ def _numbers(bundle: Bundle, predictors: pd.DataFrame) -> _Numbers:
         risk, probability = bundle.model.risk(table), bundle.model.probability(table, spoken)
     finite = np.isfinite(risk) & np.isfinite(probability).all(axis=1)
     table = table[finite]
-    return _Numbers(table.index.to_numpy(dtype=np.intp), table, risk[finite], probability[finite], spoken)
+    return Numbers(table.index.to_numpy(dtype=np.intp), table, risk[finite], probability[finite], spoken)
 
 
 def _known_categories(table: pd.DataFrame, inputs: Sequence[InputSpec]) -> pd.DataFrame:
@@ -177,7 +178,7 @@ def _known_categories(table: pd.DataFrame, inputs: Sequence[InputSpec]) -> pd.Da
     return table.assign(**known)
 
 
-def _flags(found: Admission, content: BundleContent, numbers: _Numbers, bundle: Bundle) -> list[tuple[str, ...]]:
+def _flags(found: Admission, content: BundleContent, numbers: Numbers, bundle: Bundle) -> list[tuple[str, ...]]:
     """Flags of the rows of the predictors."""
     table = found.predictors
     strange = np.zeros(len(table), dtype=bool)
@@ -200,7 +201,7 @@ def _rule_cells(found: Admission, content: BundleContent, notes: CohortNotes) ->
     return words | {f"rule__{rule}__score": number for rule, (_, number) in shown.items()}
 
 
-def _attributed(block: Block, found: Admission, numbers: _Numbers) -> tuple[pd.DataFrame, float | None, np.ndarray]:
+def _attributed(block: Block, found: Admission, numbers: Numbers) -> tuple[pd.DataFrame, float | None, np.ndarray]:
     """SHAP values of the scored rows, one row per input; where they start; and the largest of each row in words."""
     values, base = block.bundle.model.contributions(numbers.table)
     names, matrix = values.columns.to_numpy(dtype=object), values.to_numpy()
@@ -226,7 +227,7 @@ def _attributed(block: Block, found: Admission, numbers: _Numbers) -> tuple[pd.D
 
 
 def _account(
-    found: Admission, content: BundleContent, numbers: _Numbers, flags: list[tuple[str, ...]], base: float | None
+    found: Admission, content: BundleContent, numbers: Numbers, flags: list[tuple[str, ...]], base: float | None
 ) -> Account:
     words: Counter[str] = Counter()
     for row, count in Counter(flags).items():
@@ -236,7 +237,7 @@ def _account(
     return Account(len(found.open), codes, words, base, _tally(found, content, numbers))
 
 
-def _tally(found: Admission, content: BundleContent, numbers: _Numbers) -> Tally:
+def _tally(found: Admission, content: BundleContent, numbers: Numbers) -> Tally:
     """Counts of the scored rows; those whose outcome is known are compared with it."""
     scored = found.clinical.iloc[numbers.places]
     known = np.zeros(len(scored), dtype=bool)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from golden_bundles import GOLDEN, NAMES
+from golden_bundles import GOLDEN, JUDGED, NAMES
 from scoring_examples import CLINICAL, bundle, clinical_raw
 
 from radiomics_crlm.errors import InputError
@@ -21,9 +21,9 @@ from radiomics_crlm.scoring.bundle import load_bundle
 from radiomics_crlm.scoring.pyfunc import ServedBundle, _load_pyfunc, input_columns, made_columns, output_columns
 
 
-def request_of(name: str) -> tuple[ServedBundle, pd.DataFrame, dict[str, Any]]:
+def request_of(name: str, protocol: int = 1) -> tuple[ServedBundle, pd.DataFrame, dict[str, Any]]:
     """A golden bundle as it is served, the request for its patients, and what is expected."""
-    folder = GOLDEN / "protocol_1" / name
+    folder = GOLDEN / f"protocol_{protocol}" / name
     served = _load_pyfunc(str(folder / "bundle"))
     expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
     content = served.bundle.content
@@ -52,6 +52,24 @@ def test_the_same_numbers_as_the_bundle(name: str) -> None:
     json.loads(json.dumps(answer.to_dict("records"), allow_nan=False))
     alone = served.predict(table.iloc[[int(scored[0])]])
     assert alone.loc[0].tolist() == answer.loc[int(scored[0])].tolist()
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_uncertainty_and_novelty_are_told(name: str) -> None:
+    served, table, expected = request_of(name, 2)
+    answer = served.predict(table)
+    scored = np.flatnonzero(answer["status"] == "scored")
+    told = expected["judged"]
+    assert set(told) - set(answer) == {"out_of_distribution"}
+    for column in set(told) & set(answer):
+        found, wanted = answer[column].iloc[scored].tolist(), [told[column][row] for row in scored]
+        if column.startswith("outcome_"):
+            assert found == wanted
+        else:
+            np.testing.assert_allclose(np.array(found, float), np.array(wanted, float), rtol=0, atol=1e-12)
+    flagged = answer["flags"].fillna("").str.contains("out_of_distribution").to_numpy()
+    assert flagged[scored].tolist() == [told["out_of_distribution"][row] for row in scored]
+    json.loads(json.dumps(answer.to_dict("records"), allow_nan=False))
 
 
 def test_rows_are_judged_as_in_a_batch(tmp_path: Path) -> None:
