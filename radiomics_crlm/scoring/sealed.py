@@ -119,8 +119,6 @@ def unseal(folder: Path, caps: Mapping[str, int], *, required: frozenset[str]) -
         says which.
     """
     present = _entries(folder)
-    if MANIFEST not in present:
-        raise _bad("there is no manifest", expected=f"a file named {MANIFEST}")
     sealed = _read(folder / MANIFEST, _MANIFEST_CAP)
     manifest = parse_object(sealed, what=MANIFEST)
     writer = "" if manifest.get("protocol") in PROTOCOLS else _writer(folder, caps, present)
@@ -289,6 +287,8 @@ def _entries(folder: Path) -> set[str]:
     if (folder / "MLmodel").is_file() and not (folder / MANIFEST).exists():
         remedy = "give the folder that the MLflow model names as its data"
         raise _bad("this is an MLflow model, not a bundle", expected=f"a file named {MANIFEST}", remedy=remedy)
+    if not os.path.lexists(folder / MANIFEST):  # said before any name of a file, for this may be a folder of patients
+        raise _bad("there is no manifest", expected=f"a file named {MANIFEST}")
     with os.scandir(folder) as entries:
         for count, entry in enumerate(entries):
             if count > 20:
