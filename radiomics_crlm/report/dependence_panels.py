@@ -9,7 +9,7 @@ import pandas as pd
 from radiomics_crlm.report.blocks import Part, absent, cell, column, figure, group, row, share, table, value
 from radiomics_crlm.report.drawing import axis_top
 from radiomics_crlm.report.participants import clinical_spec
-from radiomics_crlm.report.wording import NO_VALUE, SMALL_CELL, fixed, listed, months_text
+from radiomics_crlm.report.wording import MINUS, NO_VALUE, SMALL_CELL, fixed, listed, months_text
 
 _WHAT = "Partial dependence"
 
@@ -76,7 +76,7 @@ def _shown(curve: pd.DataFrame) -> list[dict[Any, Any]]:
 
 
 def _place(r: dict[Any, Any]) -> str:
-    return f"{r['value']:g}" if pd.isna(r["level"]) else str(r["level"]).replace("_", " ")
+    return f"{r['value']:g}".replace("-", MINUS) if pd.isna(r["level"]) else str(r["level"]).replace("_", " ")
 
 
 def _prediction(mean: float, chance: bool) -> str:

@@ -64,7 +64,7 @@ def dependence(data: Part, *, ident: str, title: str) -> str:
             draw(axes, panel)
             if top is not None:
                 axes.set_ylim(0, top)
-            axes.set_title(drawable(panel["title"], 34), loc="left", fontsize=8.5)
+            axes.set_title(drawable(panel["title"], 30), loc="left", fontsize=8.5)
             axes.yaxis.set_major_locator(MaxNLocator(4))
         for line in grid:
             line[0].set_ylabel(drawable(data["quantity"], 40))

@@ -22,7 +22,7 @@ from radiomics_crlm.report.blocks import (
     table,
 )
 from radiomics_crlm.report.participants import clinical_spec
-from radiomics_crlm.report.wording import NO_VALUE, fixed, months_text
+from radiomics_crlm.report.wording import MINUS, NO_VALUE, fixed, months_text
 
 _WHAT = "Points table and nomogram"
 _MOST_COLUMNS = 40
@@ -129,7 +129,7 @@ def _marks(own: pd.DataFrame, low: float, high: float) -> list[Part]:
 
 
 def _tick(r: dict[Any, Any]) -> str:
-    return f"{r['value']:g}" if pd.isna(r["level"]) else str(r["level"]).replace("_", " ")
+    return f"{r['value']:g}".replace("-", MINUS) if pd.isna(r["level"]) else str(r["level"]).replace("_", " ")
 
 
 def _points_table(points: pd.DataFrame) -> Part:
