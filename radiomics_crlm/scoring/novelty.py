@@ -48,7 +48,8 @@ def out_of_distribution(content: BundleContent, model: FrozenModel, table: pd.Da
     fit = NoveltyFit(
         np.array(known.mean), np.array(known.directions), np.array(known.variances), known.residual, known.limit
     )
-    return squared_distance(model.transform(table).to_numpy(), fit) > fit.limit
+    with np.errstate(all="ignore"):  # absurd values are infinitely far
+        return ~(squared_distance(model.transform(table).to_numpy(), fit) <= fit.limit)
 
 
 def _short(values: np.ndarray) -> tuple[float, ...]:
