@@ -6,11 +6,14 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from golden_bundles import GOLDEN
 
 from radiomics_crlm.errors import InputError
+from radiomics_crlm.provenance.tracking import Tracker
 from radiomics_crlm.scoring.bundle import load_bundle
 from radiomics_crlm.scoring.mlflow_model import write_mlflow_model
 from radiomics_crlm.scoring.pyfunc import input_columns, output_columns
@@ -76,3 +79,26 @@ def test_an_mlflow_model_is_no_bundle(tmp_path: Path) -> None:
     write_mlflow_model(BUNDLE, tmp_path / "model")
     with pytest.raises(InputError, match="this is an MLflow model, not a bundle.*names as its data"):
         load_bundle(tmp_path / "model")
+
+
+@pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning")  # of MLflow's own, at its import
+def test_a_registered_version_is_a_model_that_mlflow_loads(tmp_path: Path) -> None:
+    import mlflow.pyfunc
+    from mlflow import MlflowClient
+
+    write_mlflow_model(BUNDLE, tmp_path / "model")
+    tracker = Tracker(tmp_path, "served")
+    run = tracker.start("one")
+    version = tracker.register(run, tmp_path / "model", model="golden", tags={})
+    source = MlflowClient(tracker.uri, tracker.uri).get_model_version_download_uri("golden", str(version))
+    loaded = mlflow.pyfunc.load_model(source)
+    expected = json.loads((BUNDLE.parent / "expected.json").read_text(encoding="utf-8"))
+    made = load_bundle(BUNDLE).content.extraction
+    assert made is not None
+    table = pd.DataFrame(expected["inputs"]).assign(settings_hash=made.settings_hash, engine=made.engine)
+    answer = loaded.predict(table)
+    scored = answer["status"] == "scored"
+    assert scored.sum() >= 8
+    np.testing.assert_allclose(
+        answer["risk"][scored].astype(float), np.array(expected["risk"])[scored], rtol=0, atol=1e-12
+    )
