@@ -177,8 +177,8 @@ def assert_nothing_came_out(desk: Desk) -> None:
     """Nothing but the dates of the clinical vocabulary, in the cohort that 'ingest' prepares for the next command."""
     assert b"command " in desk.said.read_bytes()
     found = hits(desk.out)
-    assert found.pop("date", set()) <= {"ingested/clinical.parquet"}
-    assert found == {}
+    dates = found.pop("date", set()) - {"ingested/clinical.parquet"}
+    assert (found, dates) == ({}, set())
     for path in desk.out.glob("ingested/clinical.parquet"):
         kept = pd.read_parquet(path)
         assert not {*COLUMNS, "birth"} & set(kept.columns)
