@@ -9,6 +9,7 @@ import io
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -264,22 +265,54 @@ class _Requests(HTMLParser):
             self.found.append(address)
 
 
-def test_the_site_builds_without_a_warning_and_asks_nobody_outside(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built with warnings as errors."""
     if importlib.util.find_spec("mkdocs") is None or importlib.util.find_spec("material") is None:
         pytest.skip("mkdocs-material is not installed")
+    built = tmp_path_factory.mktemp("site") / "site"
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(built)],
         cwd=_REPOSITORY, capture_output=True, text=True, timeout=300, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    built = sorted((tmp_path / "site").rglob("*.html"))
-    assert {"index.html", "glossary.html"} <= {path.name for path in built}
+    return built
+
+
+def test_no_page_of_the_site_asks_anybody_outside(site: Path) -> None:
+    built = sorted(site.rglob("*.html"))
+    assert {"index.html", "glossary.html", "command_line.html"} <= {path.name for path in built}
     for page in built:
         asked = _Requests()
         asked.feed(page.read_text(encoding="utf-8"))
         assert not asked.found, f"{page.name}: {asked.found}"
-    styles = [path.read_text(encoding="utf-8") for path in (tmp_path / "site").rglob("*.css")]
+    styles = [path.read_text(encoding="utf-8") for path in site.rglob("*.css")]
+    assert styles
     assert not any(re.search(r"url\([\"']?(?:https?:)?//", text) for text in styles)
+
+
+def test_the_site_opens_and_searches_from_a_folder(site: Path) -> None:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="the Python package playwright is absent")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("chromium is not installed")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        page = browser.new_page()
+        asked: list[str] = []
+        said: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto((site / "how_to" / "mri.html").as_uri())
+        page.keyboard.press("/")
+        page.keyboard.type("Nadeau")
+        found = page.locator(".md-search-result__item").first
+        found.wait_for(timeout=30_000)
+        assert "Nadeau" in page.locator(".md-search-result__list").inner_text()
+        browser.close()
+    assert not said
+    assert not [address for address in asked if not address.startswith(("file:", "data:", "blob:", "about:"))]
 
 
 def test_no_page_speaks_of_a_machine() -> None:
