@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from scipy import stats
 from simulated_tables import BLOCK_COLUMNS, deal_folds, draw_outcome, mixed_table
 
 from radiomics_crlm.explanation import TABLES, explanation_tables
-from radiomics_crlm.explanation.dependence import SMALL
+from radiomics_crlm.explanation.dependence import SMALL, partial_dependence
 from radiomics_crlm.explanation.groups import SAME, group_importance, group_inputs
 from radiomics_crlm.explanation.learner_inputs import standardisation
 from radiomics_crlm.explanation.stability import attribution_stability
@@ -19,6 +20,7 @@ from radiomics_crlm.modelling.outer import CvResult
 from radiomics_crlm.modelling.recipe import Recipe
 from radiomics_crlm.modelling.train import nested_cv, pipeline_probability
 from radiomics_crlm.schema import check_table
+from radiomics_crlm.study.checkpoints import Checkpoints
 
 N = 120
 X = mixed_table(N, 4)
@@ -212,8 +214,6 @@ def test_a_hidden_level_is_not_told_by_the_total() -> None:
     result = nested_cv(table, Y, FOLDS, recipe, endpoint="dfs", horizon=None, inner_folds=2, seed=1)
     strong = explanation_tables(result, table)["attributions"]
     only = strong[strong["feature"] == "node"].assign(attribution=1.0)
-    from radiomics_crlm.explanation.dependence import partial_dependence
-
     found = partial_dependence(result, table, only)
     assert found["level"].tolist() == ["no", "yes"]
     assert found["n"].isna().all()
@@ -227,3 +227,32 @@ def test_standardisation_is_that_of_the_pipeline(result: CvResult) -> None:
     place, mean, scale = standardisation(pipeline)["cea"]
     expected = (np.log1p(X["cea"].to_numpy(dtype=float)) - mean) / scale
     np.testing.assert_allclose(given[known, place], expected[known])
+
+
+# --- edges ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("penalty", [1e6, 0.1])
+def test_blocks_of_time_and_models_that_nothing_moves(penalty: float) -> None:
+    """The first block is never tested; an empty elastic net has attributions of 0 and no curve."""
+    blocks = FOLDS.assign(fold=np.arange(N) * 4 // N)
+    recipe = Recipe(
+        "all", BLOCK_COLUMNS, "elastic_net", "time_to_event", net_penalties=(penalty,), l1_ratios=(0.9, 0.5)
+    )
+    result = nested_cv(X, Y, blocks, recipe, endpoint="dfs", horizon=None, inner_folds=2, seed=1, forward=True)
+    found = explanation_tables(result, X)
+    for name, table in found.items():
+        check_table(table, name)
+    assert found["attributions"]["patient_id"].nunique() == N * 3 // 4
+    assert ("dependence" in found) == (penalty < 1)
+    assert (found["attributions"]["attribution"] == 0).all() == (penalty > 1)
+    assert found["attribution_stability"]["folds"].unique().tolist() == [3]
+
+
+def test_attributions_come_back_from_a_checkpoint_as_they_are(tables: dict[str, pd.DataFrame], tmp_path: Path) -> None:
+    store = Checkpoints(tmp_path)
+    store.put("ab" * 32, tables)
+    found = store.get("ab" * 32)
+    assert found is not None
+    for name, table in tables.items():
+        pd.testing.assert_frame_equal(found[name], table, check_exact=True)
