@@ -19,7 +19,8 @@ from radiomics_crlm.evaluation.outcome import Floats
 Ints = npt.NDArray[np.int64]
 MOST_LEAVES = 128
 """Of one tree."""
-_CELLS_AT_ONCE = 4_000_000
+# What fits into the cache of a processor.
+_CELLS_AT_ONCE = 300_000
 
 
 @dataclass(frozen=True, eq=False)
