@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pandas as pd
 from sklearn.pipeline import Pipeline
@@ -10,7 +11,30 @@ from sklearn.pipeline import Pipeline
 from radiomics_crlm.explanation.points import nomogram
 from radiomics_crlm.modelling.frozen import freeze
 from radiomics_crlm.modelling.risk import REPORT_MONTHS
+from radiomics_crlm.provenance.files import write_text
+from radiomics_crlm.provenance.tables import write_table
 from radiomics_crlm.study.models import Plan
+
+FOLDER = "nomograms"
+"""In the out folder: what of a nomogram is for reading in a spreadsheet."""
+_SHOWN = ["column", "kind", "value", "level", "points", "filled", "points_filled"]
+
+
+def write_nomograms(delivered: Mapping[str, tuple[Plan, Pipeline]], out: Path) -> None:
+    """Write the tables of :func:`nomogram_tables`, and for each endpoint the same as two CSV files."""
+    tables = nomogram_tables(delivered)
+    for name, table in tables.items():
+        write_table(table, out / "tables" / f"{name}.parquet", name)
+    if not tables:
+        return
+    points, totals = tables["nomogram_points"], tables["nomogram_totals"]
+    for endpoint in dict.fromkeys(points["endpoint"]):
+        own, read = points.loc[points["endpoint"] == endpoint, _SHOWN], totals.loc[totals["endpoint"] == endpoint]
+        wide = read.pivot(index="total", columns="months", values="probability").round(5)
+        wide.columns = pd.Index([f"probability_{month:g}m" for month in wide.columns])
+        for name, table in (("points", own), ("probabilities", wide.reset_index())):
+            text = table.to_csv(index=False, lineterminator="\n", float_format="%.10g")
+            write_text(out / FOLDER / f"{endpoint}_{name}.csv", text)
 
 
 def nomogram_tables(delivered: Mapping[str, tuple[Plan, Pipeline]]) -> dict[str, pd.DataFrame]:

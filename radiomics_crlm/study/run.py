@@ -38,7 +38,7 @@ from radiomics_crlm.study.models import (
     plan_models,
     train_models,
 )
-from radiomics_crlm.study.nomograms import nomogram_tables
+from radiomics_crlm.study.nomograms import write_nomograms
 from radiomics_crlm.study.parts import find_parts
 from radiomics_crlm.study.prepare import Prepared, Progress, prepare
 from radiomics_crlm.study.refits import refit_models
@@ -214,8 +214,7 @@ def train_study(
     )
     delivered = deliver(experiment, prepared, trained.delivered, out, predictions=trained.predictions, refits=refitted)
     _write_tables(prepared, trained, out / "tables")
-    for name, table in nomogram_tables(trained.delivered).items():
-        write_table(table, out / "tables" / f"{name}.parquet", name)
+    write_nomograms(trained.delivered, out)
     write_stability(experiment, data, out / "tables")
     if len(refitted):
         write_table(refitted, out / "tables" / "instability.parquet", "instability")
