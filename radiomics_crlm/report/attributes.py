@@ -5,8 +5,9 @@ An attribute is never called fulfilled: the card names the section that speaks o
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from radiomics_crlm.config import Strict, parse_config, read_yaml
 from radiomics_crlm.report.artefacts import Artefacts
@@ -18,17 +19,21 @@ _FILE = "report/data/source_attributes.yaml"
 
 
 class Attribute(Strict):
-    """What is asked, the element of the CHAI card that asks the same, and the sections that speak of it."""
+    """What is asked, the element of the CHAI card that asks the same, the sections that speak of it, and what is
+    ``left`` for a person all the same.
+    """
 
     title: str
     chai: str
     sections: tuple[str, ...]
+    left: str = ""
 
 
 class Category(Strict):
-    """Attributes of one kind."""
+    """Attributes of one kind: source attributes of HTI-1, or elements that only the CHAI card has."""
 
     category: str
+    source: Literal["hti", "chai"] = "hti"
     attributes: tuple[Attribute, ...]
 
 
@@ -37,7 +42,7 @@ def load_attributes() -> tuple[Category, ...]:
 
     Examples
     --------
-    >>> sum(len(category.attributes) for category in load_attributes())
+    >>> sum(len(category.attributes) for category in load_attributes() if category.source == "hti")
     31
     """
     return tuple(parse_config(Category, body, where=_FILE) for body in read_yaml(resource(_FILE)))
@@ -46,22 +51,22 @@ def load_attributes() -> tuple[Category, ...]:
 def attributes(_: Artefacts, card: Part) -> Part:
     """A table of all attributes; needs the sections that come before it."""
     shown = {s["id"]: (s["short"], any(_speaks(card[key]) for key in s["parts"])) for s in card["sections"]}
-    groups, answered, total = [], 0, 0
+    groups, answered, total = [], Counter[str](), Counter[str]()
     for category in load_attributes():
         lines = []
         for attribute in category.attributes:
-            where = [shown[name] for name in attribute.sections]
-            spoken = [short for short, speaks in where if speaks]
-            silent = [short for short, speaks in where if not speaks]
-            text = "; ".join(spoken) or (f"not available: {'; '.join(silent)}" if silent else NEEDS_A_PERSON)
+            text, spoken = _where(attribute, shown)
             lines.append(row(attribute.title, [cell(attribute.chai), cell(text)]))
-            answered, total = answered + bool(spoken), total + 1
+            answered[category.source] += spoken
+            total[category.source] += 1
         groups.append(group(lines, category.category))
     return section(
         [
             paragraph(
-                f"Sections of this card speak of {answered} of {total} source attributes that the United States ask of "
-                "predictive decision support (HTI-1); the rest only a person can answer. This is a map, no certificate."
+                f"Sections of this card speak of {answered['hti']} of {total['hti']} source attributes that the United "
+                f"States ask of predictive decision support (HTI-1), and of {answered['chai']} of {total['chai']} "
+                "further elements of the CHAI Applied Model Card; the rest only a person can answer. This is a map, no "
+                "certificate."
             ),
             table(
                 "Source attributes, the element of the CHAI Applied Model Card that asks the same, and where to look",
@@ -69,10 +74,21 @@ def attributes(_: Artefacts, card: Part) -> Part:
                 [column("CHAI element", words=True), column("Section of this card", words=True)],
                 groups,
                 note="45 CFR 170.315(b)(11)(iv)(B); CHAI Applied Model Card, schema v0.1.",
-                fold=f"All {total} source attributes",
+                fold=f"All {total['hti']} source attributes and {total['chai']} further elements",
             ),
         ]
     )
+
+
+def _where(attribute: Attribute, shown: Mapping[str, tuple[str, bool]]) -> tuple[str, bool]:
+    """Where the card speaks of an attribute, in words, and whether it does."""
+    where = [shown[name] for name in attribute.sections]
+    spoken = [short for short, speaks in where if speaks]
+    if not spoken:
+        silent = [short for short, _ in where]
+        return (f"not available: {'; '.join(silent)}" if silent else NEEDS_A_PERSON), False
+    left = f"; {attribute.left} {NEEDS_A_PERSON}" if attribute.left else ""
+    return "; ".join(spoken) + left, True
 
 
 def _speaks(part: Any) -> bool:

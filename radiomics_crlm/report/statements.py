@@ -23,6 +23,8 @@ def use(artefacts: Artefacts, _: Part) -> Part:
         "purpose": "To see how well outcome after colorectal liver metastases can be predicted from what is known at "
         "one moment, and whether a model, or radiomics in it, does better than the scores that surgeons already use.",
         "readers": "Liver surgeons, oncologists, radiologists and researchers of a multidisciplinary team.",
+        "users": "Members of that team who have read the limits below, for research and for review. Not patients, and "
+        "no program that acts by itself; use in care needs the sign-off below and every approval the law asks for.",
         "patients": f"Colorectal liver metastases: {'; '.join(populations)}.",
         "moment": f"The models speak {listed(moments)}; nothing that becomes known later may enter.",
         "not_for": [
