@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from golden_bundles import GOLDEN
 from hostile_bundles import ATTACKS, HOSTILE, JUDGING, Bomb, edit, manifest, reseal
@@ -25,6 +26,7 @@ from scoring_examples import CLINICAL, content, model
 from radiomics_crlm.cli.app import run
 from radiomics_crlm.errors import CrlmError, InputError
 from radiomics_crlm.scoring.bundle import load_bundle, write_bundle
+from radiomics_crlm.scoring.pyfunc import ServedBundle, input_columns, made_columns
 from radiomics_crlm.scoring.sealed import parse_object
 
 SECONDS = 1.0
@@ -156,6 +158,13 @@ def test_a_leaking_bundle_is_refused(victim: Path) -> None:
     assert f"{CLINICAL[0].name} is known only at outcome" in refusal(victim)
 
 
+ODD = st.sampled_from(
+    [None, True, -1, 0, 2, 0.5, 10**17, 1e308, -1e-308, "", "x", [], {}, [[]], {"a": 1}, "../x", "9" * 9]
+)
+KINDS_OF_BUNDLES = [
+    "protocol_1/clinical_alone", "protocol_1/xgboost_binary", "protocol_1/random_forest_binary", "protocol_2/blocks",
+    "protocol_2/ridge_time_to_event", "protocol_2/random_forest_time_to_event", "protocol_2/xgboost_aft",
+]  # fmt: skip
 FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -192,14 +201,44 @@ def test_any_resealed_change_is_refused_or_still_a_model(
     place = changed
     for key in parents:
         place = place[key]
-    odd = st.sampled_from([None, True, -1, 0, 10**17, 1e308, -1e-308, "", "x", [], {}, [[]], {"a": 1}, "../x", "9" * 9])
     if data.draw(st.booleans()):
-        place[last] = data.draw(odd)
+        place[last] = data.draw(ODD)
     else:
         del place[last]
     reseal(folder, **{name.replace(".json", "_json"): json.dumps(changed).encode()})
     with contextlib.suppress(CrlmError):
         load_bundle(folder)
+    shutil.rmtree(folder)
+
+
+@settings(FUZZ, max_examples=100)
+@given(data=st.data())
+def test_whatever_still_loads_answers(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """A golden bundle, changed at one place: a typed refusal, or a number or a reason for every row."""
+    case = GOLDEN / data.draw(st.sampled_from(KINDS_OF_BUNDLES))
+    folder = Path(shutil.copytree(case / "bundle", tmp_path_factory.mktemp("fuzz") / "b"))
+    name = data.draw(st.sampled_from(sorted(p.name for p in folder.iterdir() if p.name != "manifest.json")))
+    changed = json.loads((folder / name).read_text())
+    *parents, last = data.draw(st.sampled_from(_places(changed)))
+    place = changed
+    for key in parents:
+        place = place[key]
+    place[last] = data.draw(ODD)
+    reseal(folder, **{name.replace(".json", "_json"): json.dumps(changed).encode()})
+    with contextlib.suppress(CrlmError):
+        served = ServedBundle(load_bundle(folder))
+        cells = json.loads((case / "expected.json").read_text())["inputs"]
+        rows = len(cells["cea_ng_ml"])
+        described = served.bundle.content
+        asked = {column: cells.get(column, ["no"] * rows) for column in input_columns(described)}
+        for block in described.sources:
+            made = described.extraction_of(block.scans)
+            settings_hash, engine = made_columns(tuple(b.scans for b in described.sources))[str(block.scans)]
+            if made is not None:
+                asked |= {settings_hash: [made.settings_hash] * rows, engine: [made.engine] * rows}
+        answer = served.predict(pd.DataFrame(asked))
+        assert (answer["risk"].notna() == (answer["status"] == "scored")).all()
+        json.dumps(answer.to_dict("records"), allow_nan=False)
     shutil.rmtree(folder)
 
 
