@@ -373,7 +373,8 @@ def _enter(folder: Path, identity: Mapping[str, Any]) -> bool:
         theirs = None
     if theirs == identity:
         return False
-    if theirs is not None and any((folder / _PARTS).glob("*")):
+    others = {entry.name for entry in folder.iterdir()} - {_LOCK, _RUN, _PARTS}
+    if others or any((folder / _PARTS).glob("*")):
         raise _foreign()
     write_json(path, dict(identity))
     return True

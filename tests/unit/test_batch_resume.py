@@ -102,6 +102,15 @@ def test_unfinished_scores_of_another_input_are_not_lost(tmp_path: Path, whole: 
     assert outputs(tmp_path) == whole
 
 
+def test_an_unfinished_study_is_not_lost(tmp_path: Path) -> None:
+    (tmp_path / ".unfinished" / "folds").mkdir(parents=True)
+    (tmp_path / ".unfinished" / "run.json").write_text("{}")
+    with pytest.raises(InputError, match="holds the scores of another bundle, input or version"):
+        score_cohort(bundle(), raw(), None, tmp_path, options=SMALL)
+    assert outputs(tmp_path / ".unfinished").keys() - {"lock"} == {"run.json"}
+    assert (tmp_path / ".unfinished" / "run.json").read_text() == "{}"
+
+
 def test_two_processes_do_not_work_in_one_folder(tmp_path: Path) -> None:
     (tmp_path / ".unfinished").mkdir()
     with (
