@@ -118,7 +118,10 @@ def unseal(folder: Path, caps: Mapping[str, int], *, required: frozenset[str]) -
         If anything is missing, unlisted, no plain file, too large, or not what the manifest says; the message
         says which.
     """
-    present = _entries(folder)
+    try:
+        present = _entries(folder)
+    except OSError as error:
+        raise InputError("the bundle cannot be read", got=error.strerror or "", remedy="check the path") from None
     sealed = _read(folder / MANIFEST, _MANIFEST_CAP)
     manifest = parse_object(sealed, what=MANIFEST)
     writer = "" if manifest.get("protocol") in PROTOCOLS else _writer(folder, caps, present)
@@ -302,7 +305,8 @@ def _entries(folder: Path) -> set[str]:
 
 def _open(path: Path) -> int:
     """A handle, without following a link put there since the listing, nor waiting for a pipe."""
-    return os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    flags = (getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
+    return os.open(path, sum(flags, os.O_RDONLY))
 
 
 def _first_bytes(path: Path) -> bytes:

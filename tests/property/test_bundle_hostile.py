@@ -128,6 +128,17 @@ def test_the_canary_works(tmp_path: Path) -> None:
     assert (tmp_path / "canary").exists()
 
 
+def test_a_folder_that_cannot_be_read(victim: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "the bundle cannot be read; got File name too long" in refusal(victim.parent / ("x" * 5000))
+    assert "the bundle is missing" in refusal(victim / "\0")
+
+    def closed(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", closed)
+    assert "the bundle cannot be read; got Permission denied" in refusal(victim)
+
+
 def test_overflowing_coefficients_are_refused(tmp_path: Path) -> None:
     """Each number is finite, their sum is not."""
     write_bundle(tmp_path / "b", content(), model())
