@@ -59,12 +59,12 @@ def performance(run: Sources) -> Fact | None:
 
 
 def subgroups(run: Sources) -> Fact | None:
-    """Performance in subgroups that were named before."""
+    """Performance in subgroups that the experiment names."""
     if run.table("subgroups") is None:
         return None
     return yes(
         run.at_table("subgroups", ["column", "level", *_LIMITS], "performance in subgroups"),
-        run.at_record("experiment.subgroups", "subgroups, named before any result"),
+        run.at_record("experiment.subgroups", "subgroups, named in the experiment"),
     )
 
 
@@ -113,12 +113,15 @@ def beside_clinical(run: Sources) -> Fact | None:
 
 
 def simple_models(run: Sources) -> Fact | None:
-    """Models are compared with scores or with penalised regression."""
+    """Models are compared with scores, or other learners with penalised regression."""
     table = run.table("comparisons")
-    simple = run.experiment.comparators or "ridge" in run.experiment.learners
-    if table is None or not simple:
-        return None
-    return yes(run.at_table("comparisons", ["model", "reference", "difference", "p_holm"], "models minus simpler ones"))
+    if table is None:
+        return beside_rules(run)
+    regression = table["reference"].astype(str).str.endswith("/ridge")
+    if not (regression & ~table["model"].astype(str).str.endswith("/ridge") & table["lower"].notna()).any():
+        return beside_rules(run)
+    shows = "other learners minus penalised regression, same patients and folds"
+    return yes(run.at_table("comparisons", ["model", "reference", "difference", "lower", "upper", "p_holm"], shows))
 
 
 def combined_model(run: Sources) -> Fact | None:

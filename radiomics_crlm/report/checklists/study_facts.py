@@ -58,7 +58,11 @@ def outcome(run: Sources) -> Fact | None:
 def candidates(run: Sources) -> Fact | None:
     """The candidate inputs of every feature set are declared."""
     sets = run.record("experiment.feature_sets")
-    return yes(run.at_record("experiment.feature_sets", f"{len(sets)} feature sets, declared before")) if sets else None
+    return (
+        yes(run.at_record("experiment.feature_sets", f"{len(sets)} feature sets, declared in the experiment"))
+        if sets
+        else None
+    )
 
 
 def predictors(run: Sources) -> Fact | None:
@@ -87,7 +91,7 @@ def in_time(run: Sources) -> Fact | None:
 
 
 def sample_size(run: Sources) -> Fact | None:
-    """The sample size was judged before anything was fitted."""
+    """The sample size was judged."""
     if run.table("sample_size") is None:
         return None
     shows = "criteria of Riley et al. for every endpoint and feature set"
@@ -226,10 +230,10 @@ def selection(run: Sources) -> Fact | None:
 
 
 def chosen(run: Sources) -> Fact | None:
-    """The delivered model was named before any result."""
+    """The delivered model is named in the experiment."""
     if not run.record("experiment.deliver"):
         return None
-    return yes(run.at_record("experiment.deliver", "named in the experiment, before any result"))
+    return yes(run.at_record("experiment.deliver", "named in the experiment"))
 
 
 def no_updating(run: Sources) -> Fact | None:
