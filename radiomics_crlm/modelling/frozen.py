@@ -148,16 +148,21 @@ class FrozenModel:
 
     def probability(self, X: pd.DataFrame, months: Sequence[float] = REPORT_MONTHS) -> Floats:
         """Probability of the event within each of ``months``, n x len(months); NaN where the model does not speak."""
-        inputs = self.transform(X).to_numpy()
+        return self.predictions(self.transform(X), months)[1]
+
+    def predictions(self, inputs: pd.DataFrame, months: Sequence[float] = REPORT_MONTHS) -> tuple[Floats, Floats]:
+        """:meth:`risk` and :meth:`probability` of learner inputs (n rows of :meth:`transform`), computed in one go."""
+        values = inputs.to_numpy()
         if self.forest is not None:
-            return spoken(self.months, self.forest.predict(inputs), months)
-        risk = self._risk(inputs)
+            predicted = self.forest.predict(values)
+            return predicted[:, self.output], spoken(self.months, predicted, months)
+        risk = self._risk(values)
         if self.horizon is not None:
-            return probability_at_horizon(risk, self.horizon, months)
+            return risk, probability_at_horizon(risk, self.horizon, months)
         if self.log_time is not None:
-            return time_probability(self.log_time, risk, months)
+            return risk, time_probability(self.log_time, risk, months)
         assert self.baseline is not None  # noqa: S101 - guaranteed by the state
-        return cumulative_incidence(self.baseline, risk, months)
+        return risk, cumulative_incidence(self.baseline, risk, months)
 
     def contributions(self, X: pd.DataFrame) -> tuple[pd.DataFrame, Floats]:
         """Exact SHAP values of n rows (n x inputs) and their base value (n); together they sum to the risk.

@@ -64,9 +64,13 @@ class Forest:
 
     def predict(self, X: Floats) -> Floats:
         """Mean over the trees, n x outputs."""
-        reached = self.leaves(X)
-        outputs = [self.value[:, k][reached].sum(axis=1) / self.roots.size for k in range(self.value.shape[1])]
-        return np.column_stack(outputs)
+        out = np.empty((len(X), self.value.shape[1]))
+        width = max(1, _CELLS_AT_ONCE // self.roots.size)
+        for begin in range(0, len(X), width):
+            reached = self.leaves(X[begin : begin + width])
+            for k in range(out.shape[1]):
+                out[begin : begin + width, k] = self.value[:, k][reached].sum(axis=1) / self.roots.size
+        return out
 
     def cut(self, leaves: int) -> Forest:
         """The trees as they were when each had at most this many leaves.

@@ -350,7 +350,7 @@ def _check_model(content: BundleContent, model: FrozenModel) -> None:
     try:
         with np.errstate(all="ignore"):
             # A vanishing scale would blow up every patient but the average one.
-            if (model.scale < _SMALLEST_SCALE).any() or not computable(model, table).all():
+            if (model.scale < _SMALLEST_SCALE).any() or not computable(model.transform(table)).all():
                 raise refusal
             numbers = np.append(model.probability(table, spoken_horizons(content, model)), model.risk(table))
     except ValueError:  # the tree library's own error is one
@@ -364,6 +364,8 @@ def spoken_horizons(content: BundleContent, model: FrozenModel) -> tuple[int, ..
     return tuple(month for month in content.horizons if model.speaks_at(month))
 
 
-def computable(model: FrozenModel, table: pd.DataFrame) -> np.ndarray:
-    """Whether the learner inputs of each row are finite also in the single precision of trees."""
-    return np.asarray((np.abs(model.transform(table).to_numpy()) <= np.finfo(np.float32).max).all(axis=1))
+def computable(inputs: pd.DataFrame) -> np.ndarray:
+    """Whether the learner inputs of each row (``FrozenModel.transform``) are finite also in the single precision of
+    trees.
+    """
+    return np.asarray((np.abs(inputs.to_numpy()) <= np.finfo(np.float32).max).all(axis=1))

@@ -165,10 +165,11 @@ def numbers_of(bundle: Bundle, predictors: pd.DataFrame) -> Numbers:
     table = _known_categories(predictors, bundle.content.inputs)
     spoken = spoken_horizons(bundle.content, bundle.model)
     with np.errstate(all="ignore"):
-        table = table[computable(bundle.model, table)]
-        risk, probability = bundle.model.risk(table), bundle.model.probability(table, spoken)
+        inputs = bundle.model.transform(table)
+        fit = computable(inputs)
+        risk, probability = bundle.model.predictions(inputs[fit], spoken)
     finite = np.isfinite(risk) & np.isfinite(probability).all(axis=1)
-    table = table[finite]
+    table = table[fit][finite]
     return Numbers(table.index.to_numpy(dtype=np.intp), table, risk[finite], probability[finite], spoken)
 
 
