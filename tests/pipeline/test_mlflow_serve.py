@@ -43,7 +43,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
     # The server is started by its name.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     environment = {**os.environ, "PATH": path, "MLFLOW_ALLOW_MODEL_CODE_EXECUTION": "false"}
-    environment |= {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "HOME": str(folder)}
+    environment |= {
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "HOME": str(folder),
+    }
     with (folder / "server.log").open("wb") as log:
         running = subprocess.Popen(
             command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=environment, cwd=folder
