@@ -156,7 +156,7 @@ def read_cohort_folder(root: Path) -> Cohort:
             rows.exclusions,
         )
     return Cohort(
-        name=notes.name or "cohort",  # a folder may be called after a patient
+        name=notes.name,  # never that of the folder, which may be called after a patient
         clinical=rows.table,
         patients_in=rows.patients_in,
         exclusions=rows.exclusions + bad_scans,

@@ -84,7 +84,7 @@ def _gather(out: Path) -> _Study:
 
 
 def _datasets(out: Path, run: Mapping[str, Any]) -> list[DatasetDigest]:
-    found, cohort = [], run["cohort"]["name"]
+    found, cohort = [], run["cohort"]["name"] or "cohort"
     for name in _DATASETS:
         path = out / "tables" / f"{name}.parquet"
         if path.is_file():
