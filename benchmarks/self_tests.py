@@ -12,6 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from conformal_studies import section as conformal
 from coverage_studies import (
     DRAWS,
     STUDIES,
@@ -22,6 +23,7 @@ from coverage_studies import (
     rejections,
 )
 from leak_canary import CASES, COLUMNS, PATIENTS, SEEDS, measure
+from shift_studies import section as shift
 from simulated_truth import section as simulated_truth
 
 _HEAD = f"""# Self-tests of the evaluation
@@ -94,6 +96,8 @@ def main() -> None:
     for learner, kind in CASES:
         print(measure(learner, kind).line())
     simulated_truth()
+    conformal()
+    shift()
 
 
 if __name__ == "__main__":

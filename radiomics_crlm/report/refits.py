@@ -10,6 +10,8 @@ from radiomics_crlm.report.blocks import Part, absent, cell, column, figure, gro
 from radiomics_crlm.report.followed import by_horizon, model_order
 from radiomics_crlm.report.wording import SMALL_CELL, fixed, months_text, percent, small
 
+# Of a time-to-event model, which is refitted at other times too, for the intervals of its bundle.
+_MONTHS = 24.0
 _WIDE = 0.2
 _GROUP = 20
 _MOST_GROUPS = 8
@@ -25,7 +27,8 @@ def instability(artefacts: Artefacts, _: Part) -> Part:
     blocks: list[Part] = []
     groups = []
     for name, config in artefacts.endpoints.items():
-        own = rows.loc[rows["endpoint"] == name]
+        judged = config.horizon_months or _MONTHS
+        own = rows.loc[(rows["endpoint"] == name) & (rows["horizon_months"] == judged)]
         lines = []
         for months, here in by_horizon(own):
             for model in model_order(artefacts, here["model"]):

@@ -13,14 +13,13 @@ from radiomics_crlm.config import ExperimentConfig
 from radiomics_crlm.evaluation.instability import INSTABILITY, bootstrap_samples, instability_of
 from radiomics_crlm.evaluation.outcome import Floats
 from radiomics_crlm.modelling.outer import CvDesign
+from radiomics_crlm.modelling.risk import REPORT_MONTHS
 from radiomics_crlm.modelling.train import pipeline_probability
 from radiomics_crlm.study.checkpoints import Checkpoints
 from radiomics_crlm.study.cross_validation import cross_validate
 from radiomics_crlm.study.models import Plan, design_of
 from radiomics_crlm.study.prepare import Prepared, Progress
 
-REFIT_MONTHS = 24.0
-"""Time of the probability of a time-to-event model; a binary model is judged at its horizon."""
 COLUMNS = ["endpoint", "model", "horizon_months", "patient_id", *INSTABILITY[1:], "draws"]
 
 
@@ -50,29 +49,32 @@ def refit_models(
     Returns
     -------
     DataFrame
-        Table ``instability``; no rows unless the experiment asks for refits. A model that does not speak at the time
-        that is judged has none.
+        Table ``instability``, at the horizon of a binary model and at 12, 24 and 36 months of any other; no rows unless
+        the experiment asks for refits, and none at a time of which the model or one of its refits does not speak.
     """
     draws = experiment.design.refits
-    judged: list[tuple[Plan, CvDesign, float, Floats]] = []
+    judged: list[tuple[Plan, CvDesign, dict[float, Floats]]] = []
     for plan, pipeline in delivered.values() if draws else ():
         design = design_of(experiment, prepared, plan)
-        months = design.horizon or REFIT_MONTHS
-        original = pipeline_probability(pipeline, design.X, (months,))[:, 0]
-        if np.isfinite(original).all():
-            judged.append((plan, design, months, original))
+        months = REPORT_MONTHS if design.horizon is None else (design.horizon,)
+        originals = dict(zip(months, pipeline_probability(pipeline, design.X, months).T, strict=True))
+        spoken = {month: original for month, original in originals.items() if np.isfinite(original).all()}
+        if spoken:
+            judged.append((plan, design, spoken))
     results = cross_validate(
-        [refit(one, rows, n) for _, one, _, _ in judged for n, rows in enumerate(samples_of(one, draws))],
+        [refit(one, rows, n) for _, one, _ in judged for n, rows in enumerate(samples_of(one, draws))],
         checkpoints=checkpoints,
         jobs=jobs,
         dask=dask,
         on_progress=lambda done, total: progress("refit", done, total),
     )
     tables = []
-    for number, (plan, design, months, original) in enumerate(judged):
+    for number, (plan, design, spoken) in enumerate(judged):
         own = results[number * draws : (number + 1) * draws]
-        refits = np.array([result.predictions[f"probability_{months:.0f}m"] for result in own])
-        tables.append(_rows(plan, months, design, refits, original))
+        for month, original in spoken.items():
+            refits = np.array([result.predictions[f"probability_{month:.0f}m"] for result in own], dtype=float)
+            if np.isfinite(refits).all():
+                tables.append(_rows(plan, month, design, refits, original))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
 
 

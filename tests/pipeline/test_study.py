@@ -53,10 +53,28 @@ def test_delivered_models_were_refitted(small_study):
     models = found[["endpoint", "model"]].drop_duplicates().set_index("endpoint")["model"].to_dict()
     assert models == {name: d["model"] for name, d in record["delivered"].items()}
     for name, own in found.groupby("endpoint"):
-        assert len(own) == record["flow"]["endpoints"][name]["out"]
+        assert set(own["horizon_months"]) <= ({24.0} if name == "recurrence_24m" else {12.0, 24.0, 36.0})
+        assert (own.groupby("horizon_months").size() == record["flow"]["endpoints"][name]["out"]).all()
     assert set(found["draws"]) == {4}
     assert (found["lower"] <= found["upper"]).all()
     assert (found["mape"] > 0).mean() > 0.9
+
+
+def test_delivered_bundles_know_their_uncertainty_and_training(small_study):
+    covered = table(small_study, "conformal_coverage")
+    for name in ("recurrence_24m", "recurrence"):
+        content = load_bundle(small_study / "bundles" / name).content
+        known = content.uncertainty
+        assert known is not None
+        assert content.shift is not None
+        assert content.shift.patients == content.training.patients
+        own = covered[(covered["endpoint"] == name) & (covered["column"] == "all")]
+        sets = own[own["kind"] == "outcome_set"]
+        assert sets["threshold"].tolist() == [one.threshold for one in known.sets]
+        assert (sets["covered"] >= 0.9).all()
+        assert (known.bound is None) == (name == "recurrence_24m")
+        refitted = table(small_study, "instability").query("endpoint == @name")
+        assert [float(band.months) for band in known.bands] == sorted(set(refitted["horizon_months"]))
 
 
 def test_every_lesion_is_a_row_and_failures_have_reasons(small_study):
