@@ -73,9 +73,8 @@ def predictors(settings: dict[str, Any]) -> tuple[pd.DataFrame, tuple[ColumnSpec
 
 
 FAST = (
-    "ridge time_to_event", "xgboost_aft time_to_event", "random_forest time_to_event", "stacking binary",
-    "lesions ridge time_to_event mean", "lesions ridge binary max", "calibrated forest", "calibrated ridge",
-    "harmonised",
+    "ridge time_to_event", "xgboost_aft time_to_event", "random_forest time_to_event", "lesions ridge binary max",
+    "calibrated forest", "harmonised",
 )  # fmt: skip
 NAMES = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in EVERY]
 
