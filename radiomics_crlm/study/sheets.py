@@ -199,6 +199,9 @@ def _claim(out: Path, inputs: Inputs) -> None:
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError("the out folder holds something that is no patient sheet", remedy="name another folder")
     write_text(path, canonical_json(mark) + "\n")
+    for folder in (out / _SHEETS, out / _SEALS):
+        for torn in folder.glob(".*"):  # of a run that was killed while it wrote
+            torn.unlink(missing_ok=True)
 
 
 def _sheet(task: _Task) -> _Done:

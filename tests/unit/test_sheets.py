@@ -147,6 +147,9 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(
     with pytest.raises(KeyboardInterrupt):
         write(scored, tmp_path / "out")
     monkeypatch.setattr(sheets, "write_bytes", real)
+    (tmp_path / "out" / "sheets" / ".P0004-0123456789.html.abcdef012345").write_bytes(
+        b"half of"
+    )  # as kill -9 leaves it
     result = write(scored, tmp_path / "out")
     assert (result.made, result.kept) == (8, 4)
     assert files(tmp_path / "out") == files(made[0])
