@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from radiomics_crlm.report import write_card
 from radiomics_crlm.report.run_index import write_index
 
 _LARGEST = 300_000
+_COLOURS = 128
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ def _take(browser: Any, page: Path, picture: Picture, to: Path) -> int:
     shown.goto(page.resolve().as_uri() + (f"#{picture.anchor}" if picture.anchor else ""))
     shown.screenshot(path=to)
     shown.close()
+    Image.open(to).convert("RGB").quantize(_COLOURS).save(to, optimize=True)
     return to.stat().st_size
 
 
