@@ -194,17 +194,26 @@ class _Boxes:
 
 def _shapley(X: Floats, boxes: _Boxes, weight: Floats) -> Floats:
     """Sum over the leaves of the Shapley values of ``weight * product``, n x p."""
-    inside = X[:, boxes.feature]
-    inside = ((inside > boxes.low) & (inside <= boxes.high)).astype(float)
+    # Inputs of a leaf come first, so that their products run over whole arrays.
+    low, high, share = boxes.low.T[:, None], boxes.high.T[:, None], boxes.share.T[:, None]
+    given = np.ascontiguousarray(X.T[boxes.feature.T].transpose(0, 2, 1))
+    inside = ((given > low) & (given <= high)).astype(float)
     # Integral over t of the product of t * inside + (1 - t) * share over the other inputs: degree = inputs - 1.
     nodes, weights = np.polynomial.legendre.leggauss(boxes.feature.shape[1] // 2 + 1)
-    total = np.zeros(inside.shape)
+    total, factor = np.zeros(inside.shape), np.empty(inside.shape)
     for t, w in zip(0.5 * (nodes + 1.0), 0.5 * weights, strict=True):
-        factor = t * inside + (1.0 - t) * boxes.share
-        total += w * factor.prod(axis=2, keepdims=True) / factor
-    total *= (inside - boxes.share) * weight[:, None]
+        np.multiply(inside, t, out=factor)
+        factor += (1.0 - t) * share
+        product = factor.prod(axis=0)
+        product *= w
+        np.divide(product, factor, out=factor)
+        total += factor
+    inside -= share
+    inside *= weight
+    total *= inside
+    found = total.transpose(1, 2, 0).reshape(len(X), -1)
     order = np.argsort(boxes.feature.ravel(), kind="stable")
     met, start = np.unique(boxes.feature.ravel()[order], return_index=True)
     out = np.zeros(X.shape)
-    out[:, met] = np.add.reduceat(total.reshape(len(X), -1)[:, order], start, axis=1)
+    out[:, met] = np.add.reduceat(found[:, order], start, axis=1)
     return out
