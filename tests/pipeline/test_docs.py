@@ -35,6 +35,8 @@ _PAGES = pages()
 _DIFFERENCE = doctest.OutputChecker()
 # Ports that pages name; each is exchanged for a free one, because tests of two processes may run at once.
 _PORTS = ("8786", "5000")
+# A server may take its time on a busy machine.
+_PATIENCE_S = 30
 
 pytestmark = pytest.mark.xdist_group("docs")
 
@@ -81,8 +83,11 @@ class _Shell:
 
     def __exit__(self, *_: object) -> None:
         for process in self._background:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(timeout=30)
+            for end in (signal.SIGTERM, signal.SIGKILL):  # each leads a group of its own
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, end)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=_PATIENCE_S)
 
     def __call__(self, line: str) -> tuple[int, str]:
         """Exit code and output of a command; messages of an error follow the output."""
@@ -115,10 +120,12 @@ class _Shell:
     def _await(self, line: str) -> None:
         """Wait until a server that was started answers at its port."""
         port = re.search(r"--port (\d+)", line)
-        deadline = time.monotonic() + 120
-        while port is not None and time.monotonic() < deadline:
+        deadline = time.monotonic() + 10 * _PATIENCE_S
+        while port is not None:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", int(port[1])), timeout=1):
                 return
+            if time.monotonic() > deadline:
+                pytest.fail(f"nobody answers at the port of: {line}", pytrace=False)
             time.sleep(0.2)
 
 
