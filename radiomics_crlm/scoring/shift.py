@@ -28,7 +28,7 @@ from radiomics_crlm.scoring.tally import PER_DECADE, SUM_UNIT, Column, Tally
 
 __all__ = ["ShiftReport", "Tally", "shift_report"]
 
-ALPHA = 0.04
+ALPHA = 0.03
 """Probability of a false alarm, of a whole cohort: below 5 %, of which the approximations have their share."""
 FEWEST = 10
 """Patients with a value below whom nothing is compared."""
