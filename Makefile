@@ -2,6 +2,7 @@
 # make test        everything that CI checks
 # make test-slow   statistical self-tests of minutes
 # make repro       the simulated experiments under DVC: only what a change touches is done again
+# make docs        the documentation as a site, out/site/index.html
 # make format      rewrite the sources in the house style
 # make lock        renew the lock files (needs uv)
 
@@ -10,7 +11,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: demo test test-slow repro check format lock clean
+.PHONY: demo test test-slow repro docs check format lock clean
 
 demo: .venv/ready
 	$(BIN)/crlm demo --out out/demo
@@ -23,6 +24,9 @@ test-slow: .venv/ready
 
 repro: .venv/ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
+
+docs: .venv/ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 check: .venv/ready
 	$(BIN)/ruff check .
