@@ -109,8 +109,8 @@ and slice thickness, values missing as in practice. A false alarm is any finding
 | training patients | patients of the cohort | false alarms |
 |---|---|---|"""
 _SHIFTED = f"""
-Cohorts that are shifted, against {TRAINING} training patients, {SHIFTED_COHORTS} per cell: the share that is found. The verdict
-named the cause wherever it is not said otherwise in brackets. 30 % of texture is half a standard deviation.
+Cohorts that are shifted, against {TRAINING} training patients, {SHIFTED_COHORTS} per cell: the share that is found. The
+verdict named the cause wherever it is not said otherwise in brackets. 30 % of texture is half a standard deviation.
 
 | shift | {" | ".join(f"{size} patients" for size in SIZES)} |
 |---|{"---|" * len(SIZES)}"""
