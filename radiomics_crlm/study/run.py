@@ -22,7 +22,7 @@ from radiomics_crlm.provenance.tables import read_table, table_digest, write_tab
 from radiomics_crlm.provenance.versions import lock_fingerprint, versions
 from radiomics_crlm.report.card import write_card
 from radiomics_crlm.report.checklists import write_checklists
-from radiomics_crlm.schema import Refusal, load_schema
+from radiomics_crlm.schema import Refusal, check_table, load_schema
 from radiomics_crlm.study.acceptance import accept_study
 from radiomics_crlm.study.answer import permute_outcomes, plan_controls
 from radiomics_crlm.study.crosscheck import cross_check_cohort
@@ -352,11 +352,11 @@ def _hashes(experiment: ExperimentConfig, prepared: Prepared) -> dict[str, str]:
     hashes = {
         "experiment": sha256_bytes(canonical_json(experiment.model_dump(mode="json")).encode()),
         "clinical": table_digest(prepared.cohort.clinical),
-        "folds": table_digest(prepared.folds),
+        "folds": table_digest(check_table(prepared.folds, "folds")),
         "lock": lock_fingerprint(),
     }
     if prepared.features_patient is not None:
-        hashes["features_patient"] = table_digest(prepared.features_patient)
+        hashes["features_patient"] = table_digest(check_table(prepared.features_patient, "features_patient"))
     for number, table in enumerate(prepared.perturbed.values(), start=1):
         hashes[f"perturbed_patients_{number}"] = table_digest(table)
     return hashes

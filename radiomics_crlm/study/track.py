@@ -112,7 +112,7 @@ def _log_parent(tracker: Tracker, parent: str, study: _Study) -> None:
             **{f"version.{k}": v for k, v in study.run["versions"].items()},
         },
         datasets=study.datasets,
-        files=[*(out / name for name in ("card.html", "card.json", FILE)), *figures],
+        files=[*(out / name for name in ("card.html", "card.json", FILE)), *sorted(out.glob("checklists.*")), *figures],
     )
     environment = {"versions": study.run["versions"], "engine": study.run["engine"], "hashes": study.run["hashes"]}
     tracker.log_text(parent, "environment.json", canonical_json(environment) + "\n")
