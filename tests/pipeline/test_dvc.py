@@ -50,7 +50,8 @@ class Repository:
         bin_ = folder / "bin"
         bin_.mkdir(parents=True)
         crlm = bin_ / "crlm"
-        crlm.write_text(f"#!/bin/sh\nexec {sys.executable} -P -c 'from radiomics_crlm.cli import main; main()' \"$@\"\n")
+        code = "from radiomics_crlm.cli import main; main()"
+        crlm.write_text(f"#!/bin/sh\nexec {sys.executable} -P -c '{code}' \"$@\"\n", encoding="utf-8")
         crlm.chmod(0o755)
         self._environment = {
             **os.environ, "PATH": f"{bin_}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "HOME": str(folder)
