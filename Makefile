@@ -17,10 +17,10 @@ demo: .venv/ready
 	$(BIN)/crlm demo --out out/demo
 
 test: check
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 test-slow: .venv/ready
-	$(BIN)/python -m pytest -m slow -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadgroup --no-loadscope-reorder
 
 repro: .venv/ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro

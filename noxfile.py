@@ -24,7 +24,7 @@ def tests(session: nox.Session) -> None:
     """The whole suite on the lock of this Python."""
     session.install("--require-hashes", "-r", _lock(session))
     session.install("--no-deps", "--no-build-isolation", "--editable", ".")
-    session.run("python", "-m", "pytest", "-n", "2", "--dist", "loadgroup", *session.posargs)
+    session.run("python", "-m", "pytest", "-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder", *session.posargs)
 
 
 @nox.session(python="3.11")
@@ -37,7 +37,7 @@ def lowest(session: nox.Session) -> None:
     )  # fmt: skip
     session.install("-r", str(lock))
     session.install("--no-deps", "--no-build-isolation", "--editable", ".")
-    session.run("python", "-m", "pytest", "-n", "2", "--dist", "loadgroup", *session.posargs)
+    session.run("python", "-m", "pytest", "-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder", *session.posargs)
 
 
 @nox.session(python=PYTHONS)

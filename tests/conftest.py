@@ -10,6 +10,15 @@ import pytest
 _REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+# Before pytest-xdist reads the groups.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of a module share its fixtures, so one worker runs them all, unless they belong to a group of several."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.location[0]))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of the real data sets; the test is skipped where it is absent, because none of it is committed."""

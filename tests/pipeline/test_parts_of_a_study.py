@@ -6,7 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from small_experiment import SMALL, write_experiment
+from test_designs import BASE, DESIGN, charts
 from test_run_resume import files, same
 
 from radiomics_crlm.cli.app import run
@@ -44,6 +46,23 @@ def parts(study: Path, *names: str) -> list[str]:
     return [word for name in names for word in ("--part", str(study / name))]
 
 
+def test_models_of_charts_in_stages_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    charts(120, 0, "A").to_csv(tmp_path / "data" / "clinical.csv", index=False)
+    content = {**BASE, "learners": ["ridge"], "design": DESIGN, "deliver": {"recurrence": "clinical/ridge"}}
+    (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    given = [str(tmp_path / "experiment.yaml"), "--data", str(tmp_path / "data"), "--jobs", "1", "--out"]
+    assert run(["run", *given, str(tmp_path / "whole")]) == 0
+    parts = []
+    for endpoint in content["endpoints"]:
+        parts += ["--part", str(tmp_path / endpoint)]
+        assert run(["part", *given, parts[-1], "--model", f"{endpoint}/clinical/ridge"]) == 0
+    monkeypatch.setattr(cross_validation, "fit_folds", _never)
+    assert run(["run", *given, str(tmp_path / "staged"), *parts]) == 0
+    same(tmp_path / "staged", tmp_path / "whole")
+
+
+@pytest.mark.slow
 def test_a_study_in_stages_is_the_same(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in (
         (prepare, "simulate_cohort"),
@@ -73,6 +92,7 @@ def test_parts_save_nothing_but_time(study: Path, tmp_path: Path) -> None:
     same(tmp_path / "staged", tmp_path / "alone")
 
 
+@pytest.mark.slow
 def test_what_is_no_part_is_refused(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     experiment, out = str(study / "experiment.yaml"), str(tmp_path / "out")
     other = {**EXPERIMENT, "cohort": {"kind": "simulated", "settings": {"patients": 31}}}
