@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+
+from radiomics_crlm.errors import ConfigError
+from radiomics_crlm.report.pdf import require_pdf
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -26,3 +30,13 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("real data folder is absent (set CRLM_SHARED_DATA to use another place)")
     return folder
+
+
+@pytest.fixture
+def pypdf() -> ModuleType:
+    """The library that reads PDF; the test is skipped where none can be written."""
+    try:
+        require_pdf()
+    except ConfigError as missing:
+        pytest.skip(str(missing))
+    return pytest.importorskip("pypdf")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -22,15 +23,9 @@ PAGE = (
 )
 
 
-@pytest.fixture
-def pypdf() -> object:
-    pytest.importorskip("weasyprint", reason="the extra pdf is not installed")
-    return pytest.importorskip("pypdf")
-
-
-def test_text_and_title(tmp_path: Path, pypdf: object) -> None:
+def test_text_and_title(tmp_path: Path, pypdf: ModuleType) -> None:
     write_pdf(PAGE.format(f"<h1>Hello</h1><img src='{PNG}' alt=''>"), tmp_path / "a.pdf", title="Patient sheet")
-    reader = pypdf.PdfReader(io.BytesIO((tmp_path / "a.pdf").read_bytes()))  # type: ignore[attr-defined]
+    reader = pypdf.PdfReader(io.BytesIO((tmp_path / "a.pdf").read_bytes()))
     assert len(reader.pages) == 1
     assert "Hello" in reader.pages[0].extract_text()
     assert len(reader.pages[0].images) == 1
@@ -39,7 +34,7 @@ def test_text_and_title(tmp_path: Path, pypdf: object) -> None:
     assert "SECRET" not in str(reader.xmp_metadata)
 
 
-def test_the_same_page_gives_the_same_bytes(tmp_path: Path, pypdf: object) -> None:
+def test_the_same_page_gives_the_same_bytes(tmp_path: Path, pypdf: ModuleType) -> None:
     for name in ("a", "b"):
         write_pdf(PAGE.format("<p>one</p>"), tmp_path / name, title="T")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
@@ -55,7 +50,7 @@ def test_the_same_page_gives_the_same_bytes(tmp_path: Path, pypdf: object) -> No
         "<object data='data:text/html,hello'></object>",
     ],
 )
-def test_nothing_outside_of_the_page_is_fetched(tmp_path: Path, body: str, pypdf: object) -> None:
+def test_nothing_outside_of_the_page_is_fetched(tmp_path: Path, body: str, pypdf: ModuleType) -> None:
     with pytest.raises(CrlmError, match="something outside of itself"):
         write_pdf(PAGE.format(body), tmp_path / "a.pdf", title="T")
     assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@ import io
 import shutil
 import webbrowser
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from run_folder import make_run_folder
@@ -96,9 +97,7 @@ def test_damaged_runs_are_counted_and_do_not_fail(out: Path, capsys: pytest.Capt
 
 
 @pytest.mark.slow
-def test_card_as_pdf_has_its_text_and_figures_and_nothing_else(made: Path, tmp_path: Path) -> None:
-    pytest.importorskip("weasyprint", reason="the extra pdf is not installed")
-    pypdf = pytest.importorskip("pypdf")
+def test_card_as_pdf_has_its_text_and_figures_and_nothing_else(made: Path, tmp_path: Path, pypdf: ModuleType) -> None:
     copies = [Path(shutil.copytree(made, tmp_path / name)) for name in ("a", "b")]
     for copy in copies:
         write_card(copy)

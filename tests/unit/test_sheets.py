@@ -9,6 +9,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pandas as pd
@@ -303,9 +304,7 @@ def test_progress_counts_every_sheet(scored: Scored, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_pdf_is_one_page_per_patient(scored: Scored, tmp_path: Path) -> None:
-    pytest.importorskip("weasyprint", reason="the extra pdf is not installed")
-    pypdf = pytest.importorskip("pypdf")
+def test_pdf_is_one_page_per_patient(scored: Scored, tmp_path: Path, pypdf: ModuleType) -> None:
     for name in ("a", "b"):
         write(scored, tmp_path / name, patients=[HOSTILE[0], "P0005"], pdf=True)
     assert files(tmp_path / "a") == files(tmp_path / "b")
