@@ -101,6 +101,7 @@ def test_the_card_carries_sentence_and_rows(small_study):
     assert sections.index("answer") == 1
 
 
+@pytest.mark.slow
 @small
 def test_permuted_outcomes_do_not_depend_on_the_number_of_jobs(small_study, tmp_path):
     changes = {**SMALL, "endpoints": ["recurrence"], "learners": ["ridge"], "deliver": {}}

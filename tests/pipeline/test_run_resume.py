@@ -182,6 +182,7 @@ def kill_at(process: subprocess.Popen[bytes], out: Path, count: int, delay: floa
     return True
 
 
+@pytest.mark.slow
 def test_killed_and_resumed(study: Path, whole: Path, tmp_path: Path, fitted: list[str]) -> None:
     out = tmp_path / "out"
     assert kill_at(start(study, out, "--jobs", "2"), out, 5)

@@ -258,6 +258,7 @@ def test_a_killed_dask_worker_changes_nothing(cluster: Any, tmp_path: Path) -> N
     assert (tmp_path / "died").exists()
 
 
+@pytest.mark.slow
 def test_a_task_that_kills_dask_workers_is_given_up_alone(cluster: Any) -> None:
     assert list(run(die_always, range(5), dask=cluster.scheduler_address)) == [0, 1, Lost(MAX_DEATHS), 3, 4]
 
