@@ -34,7 +34,7 @@ from radiomics_crlm.scoring.shift import shift_report
 from radiomics_crlm.scoring.source import Frame, Keys, Source, patient_keys, survey
 
 SUMMARY, UNFINISHED = "summary.json", ".unfinished"
-BLOCK = 20_000
+BLOCK = 50_000
 """Rows that are scored at a time."""
 _RUN, _PARTS, _LOCK = "run.json", "parts", "lock"
 # Dask takes over all tasks that it is given, with their rows; this many per worker keep it busy.
