@@ -100,8 +100,10 @@ def test_a_change_redoes_what_depends_on_it(tmp_path: Path) -> None:
     assert run(["run", str(repository.experiment), "--out", str(alone), "--jobs", "1"]) in (0, 4)
     assert run(["report", str(alone), "--to", str(tmp_path / "report")]) == 0
     assert files(report) == files(tmp_path / "report")
-    shown = json.loads(repository.dvc("metrics", "show", "--json", "-q").splitlines()[-1])
-    kept = shown[""]["data"]["experiments/simulated_recurrence/metrics.json"]["data"]
+    metrics = "experiments/simulated_recurrence/metrics.json"
+    said = repository.dvc("metrics", "show", "--json", metrics)
+    shown = json.loads(next(line for line in said.splitlines() if line.startswith("{")))
+    kept = shown[""]["data"][metrics]["data"]
     assert kept == json.loads((report / "metrics.json").read_text(encoding="utf-8"))
 
     assert repository.todo() == set()
