@@ -1,20 +1,16 @@
-"""Wall time of repeated nested cross-validation: ours against the same design written plainly with scikit-learn.
+"""Repeated nested cross-validation: ours against the same design written plainly with scikit-learn and survival packages.
 
-    python benchmarks/training.py [--quick] [--jobs 2] [--data DIR] [--endpoints recurrence_24m recurrence]
-
-The design is that of the clinical TCIA experiment (10 x 5 outer, 5 inner folds, 13 clinical columns) with four
-learners. Plainly is ``GridSearchCV`` over a ``Pipeline`` inside ``cross_validate``: the same preprocessing, learners,
-candidates, folds and choice among candidates, so the mean scores of both must agree to 1e-6. Without the data a table
-of the same shape is simulated. ``--quick`` runs one repeat. Both in one run, after the workers have started.
+The design is that of the clinical TCIA experiment (repeated 5-fold outer, 5 inner folds, 13 clinical columns). Plainly is
+``GridSearchCV`` over a ``Pipeline`` inside ``cross_validate``: the same preprocessing, learners, candidates, folds and choice
+among candidates, so the mean scores of both must agree. With scikit-survival or lifelines the learner is theirs, too.
+Without the data a table of the same shape is simulated.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,8 +18,13 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from lifelines import CoxPHFitter
+from measuring import Comparison, Entry, Given, Timed, apart, named, timed
+from sklearn.base import BaseEstimator
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import Pipeline
+from sksurv.linear_model import CoxPHSurvivalAnalysis
+from sksurv.util import Surv
 
 from radiomics_crlm.config import ExperimentConfig, load_config
 from radiomics_crlm.evaluation.discrimination import agreement, concordance, endpoint_pairs
@@ -33,12 +34,12 @@ from radiomics_crlm.modelling.inner_folds import draw_inner_folds, stratum
 from radiomics_crlm.modelling.recipe import Recipe, candidates, preprocessing
 from radiomics_crlm.modelling.train import most_conservative_best, nested_cv
 from radiomics_crlm.resources import resource
-from radiomics_crlm.study.models import plan_models
+from radiomics_crlm.study.plans import plan_models
 from radiomics_crlm.study.prepare import prepare
 
 LEARNERS = ("ridge", "elastic_net", "xgboost", "random_forest")
 SEED, INNER = 20261121, 5
-_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+ENDPOINTS = ("recurrence_24m", "recurrence")
 
 
 @dataclass(frozen=True)
@@ -182,12 +183,53 @@ def fold_score(kind: str, horizon: float | None, estimator: Any, X: pd.DataFrame
     return concordance(endpoint_pairs(y, kind, horizon), estimator.predict(X))
 
 
-def plainly(task: Task, recipe: Recipe, jobs: int) -> list[float]:
-    """Concordance of each outer fold."""
+class ScikitSurvivalRidge(BaseEstimator):
+    """The Cox model of scikit-survival with our scale of the penalty."""
+
+    def __init__(self, penalty: float = 1.0) -> None:
+        self.penalty = penalty
+
+    def fit(self, X: Any, y: Outcome) -> Self:
+        """Fit."""
+        self.fitted_ = CoxPHSurvivalAnalysis(alpha=self.penalty * len(y), ties="efron")
+        self.fitted_.fit(np.asarray(X), Surv.from_arrays(y["event"] == 1, y["months"]))
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Risk."""
+        return np.asarray(self.fitted_.predict(np.asarray(X)))
+
+
+class LifelinesRidge(BaseEstimator):
+    """The Cox model of lifelines with our scale of the penalty: lifelines penalises coefficients of standardised columns."""
+
+    def __init__(self, penalty: float = 1.0) -> None:
+        self.penalty = penalty
+
+    def fit(self, X: Any, y: Outcome) -> Self:
+        """Fit; constant columns are left out."""
+        columns = pd.DataFrame(np.asarray(X)).add_prefix("x")
+        spread = columns.std()
+        self.columns_ = spread.index[spread > 0]
+        table = columns[self.columns_].assign(time=y["months"], event=(y["event"] == 1).astype(int))
+        self.fitted_ = CoxPHFitter(penalizer=(self.penalty / spread[self.columns_] ** 2).to_numpy(), l1_ratio=0.0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.fitted_.fit(table, "time", "event")
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Risk."""
+        columns = pd.DataFrame(np.asarray(X)).add_prefix("x")[self.columns_]
+        return np.asarray(columns.to_numpy() @ self.fitted_.params_.to_numpy())
+
+
+def plainly(task: Task, recipe: Recipe, jobs: int, learner: BaseEstimator | None = None) -> list[float]:
+    """Concordance of each outer fold; ``learner`` takes the place of ours."""
     choices = candidates(recipe, task.horizon)
     names = list(recipe.space())
     grid = [{f"learner__{name}": [choice.get_params()[name]] for name in names} for choice in choices]
-    pipeline = Pipeline([*preprocessing(recipe, task.horizon).steps, ("learner", choices[0])])
+    pipeline = Pipeline([*preprocessing(recipe, task.horizon).steps, ("learner", learner or choices[0])])
     search = PlainSearch(
         pipeline, grid, scoring=None, cv=SameInnerFolds(task), refit=best_candidate, error_score="raise"
     )
@@ -198,45 +240,41 @@ def plainly(task: Task, recipe: Recipe, jobs: int) -> list[float]:
     return list(found["test_score"])
 
 
-def compare(task: Task, learner: str, jobs: int) -> tuple[float, float, bool]:
-    """Seconds of both, and whether their mean scores agree to 1e-6."""
-    recipe = Recipe("clinical", task.columns, learner, task.kind, seed=SEED)
-    warm = Recipe("clinical", task.columns, "xgboost", task.kind, seed=SEED, rounds=(2, 3), depths=(1,))
-    taken, means = [], []
-    for way in (ours, plainly):
-        way(task, warm, jobs)  # each has workers of its own, and those of the other are stopped
-        start = time.perf_counter()
-        scores = way(task, recipe, jobs)
-        taken.append(time.perf_counter() - start)
-        means.append(float(np.mean(scores)))
-    gap = abs(means[0] - means[1])
-    count = len(candidates(recipe, task.horizon))
-    print(
-        f"{task.name:16s} {learner:14s} {count:3d} candidates  ours {taken[0]:7.1f} s  plainly {taken[1]:7.1f} s  "
-        f"ratio {taken[1] / taken[0]:5.2f}  mean score {means[0]:.6f}, differs by {gap:.1e}",
-        flush=True,
-    )
-    return taken[0], taken[1], gap <= 1e-6
+def with_workers(way: Callable[..., list[float]], task: Task, recipe: Recipe, jobs: int) -> Timed:
+    """Scores of the outer folds, timed after the workers have started: each way stops those of the other."""
+    way(task, Recipe("clinical", task.columns, "xgboost", task.kind, seed=SEED, rounds=(2, 3), depths=(1,)), jobs)
+    return timed(partial(way, task, recipe, jobs))
 
 
-def main() -> int:
-    """Run the comparison; exit code 1 if a score differs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one repeat instead of ten")
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--data", type=Path, default=_DATA)
-    parser.add_argument("--endpoints", nargs="+", default=["recurrence_24m", "recurrence"])
-    parser.add_argument("--learners", nargs="+", default=list(LEARNERS))
-    given = parser.parse_args()
-    repeats = 1 if given.quick else 10
-    found = given.data.is_dir()
-    tasks = real_tasks(given.data, given.endpoints, repeats) if found else simulated_tasks(given.endpoints, repeats)
-    print(f"{'TCIA' if found else 'simulated'} table: {tasks[0].X.shape[0]} patients, {tasks[0].X.shape[1]} columns")
-    done = [compare(task, learner, given.jobs) for task in tasks for learner in given.learners]
-    own, plain = sum(d[0] for d in done), sum(d[1] for d in done)
-    print(f"all: ours {own:.1f} s, plainly {plain:.1f} s, ratio {plain / own:.2f}")
-    return 0 if all(d[2] for d in done) else 1
+def mean_scores_apart(first: list[float], second: list[float]) -> float:
+    """Relative difference of the mean scores."""
+    return apart(float(np.mean(first)), float(np.mean(second)))
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def entries(given: Given) -> Iterator[Entry]:
+    """Each endpoint and learner; the Cox model also with the learners of others, in one process."""
+    found, repeats = given.data.is_dir(), 1 if given.quick else 2
+    make = partial(real_tasks, given.data) if found else simulated_tasks
+    for task in make(ENDPOINTS[1:] if given.quick else ENDPOINTS, repeats):
+        who = f"{'TCIA' if found else 'simulated'} table, {len(task.X)} patients, {repeats} × 5 × {INNER} folds"
+        for learner in LEARNERS[:1] if given.quick else LEARNERS:
+            recipe = Recipe("clinical", task.columns, learner, task.kind, seed=SEED)
+            count = len(candidates(recipe, task.horizon))
+            yield Comparison(
+                "training", f"{who}, {task.name}, {learner}, {count} candidates, {given.jobs} processes",
+                f"loop of {named('scikit-learn')}", partial(with_workers, ours, task, recipe, given.jobs),
+                partial(with_workers, plainly, task, recipe, given.jobs), mean_scores_apart, 1e-6, warm=False,
+                repeats=3, patience=30.0,
+            )  # fmt: skip
+    yield from _other_learners(task, who)
+
+
+def _other_learners(task: Task, who: str) -> Iterator[Entry]:
+    recipe = Recipe("clinical", task.columns, "ridge", task.kind, seed=SEED)
+    for learner, peer in ((ScikitSurvivalRidge(), "scikit-survival"), (LifelinesRidge(), "lifelines")):
+        yield Comparison(
+            "training", f"{who}, {task.name}, ridge Cox, {len(recipe.penalties)} candidates, 1 process",
+            f"loop of {named('scikit-learn', peer)}", partial(ours, task, recipe, 1),
+            partial(plainly, task, recipe, 1, learner), mean_scores_apart, 1e-6, warm=False,
+            repeats=3, least=1, patience=30.0,
+        )  # fmt: skip

@@ -24,7 +24,8 @@ from radiomics_crlm.modelling.outer import CvDesign
 from radiomics_crlm.modelling.recipe import why_not
 from radiomics_crlm.study.checkpoints import Checkpoints
 from radiomics_crlm.study.cross_validation import cross_validate
-from radiomics_crlm.study.models import Plan, design_of, plan_models, sources_of
+from radiomics_crlm.study.models import design_of
+from radiomics_crlm.study.plans import Plan, plan_models, sources_of
 from radiomics_crlm.study.prepare import Prepared, Progress
 
 VOLUME, EXCHANGED = CONTROL_SETS

@@ -23,7 +23,7 @@ from radiomics_crlm.scoring.bundle import BundleContent, Extraction, describe_tr
 from radiomics_crlm.scoring.novelty import describe_novelty
 from radiomics_crlm.scoring.shape import describe_shift
 from radiomics_crlm.study.evaluate import count_outcomes, subgroups_of
-from radiomics_crlm.study.models import Plan
+from radiomics_crlm.study.plans import Plan
 from radiomics_crlm.study.prepare import Prepared
 from radiomics_crlm.study.uncertainty import COVERAGE, uncertainty_of
 

@@ -24,7 +24,8 @@ from radiomics_crlm.modelling.train import pipeline_probability, pipeline_risk, 
 from radiomics_crlm.provenance.tables import table_digest, write_table
 from radiomics_crlm.study.checkpoints import digest
 from radiomics_crlm.study.evaluate import EXTERNAL, count_outcomes
-from radiomics_crlm.study.models import Plan, final_model
+from radiomics_crlm.study.models import final_model
+from radiomics_crlm.study.plans import Plan
 from radiomics_crlm.study.prepare import Prepared, Progress, extract_features, extraction_exclusions, need_scans
 from radiomics_crlm.study.sites import site_table
 

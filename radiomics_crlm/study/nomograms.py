@@ -13,7 +13,7 @@ from radiomics_crlm.modelling.frozen import freeze
 from radiomics_crlm.modelling.risk import REPORT_MONTHS
 from radiomics_crlm.provenance.files import write_text
 from radiomics_crlm.provenance.tables import write_table
-from radiomics_crlm.study.models import Plan
+from radiomics_crlm.study.plans import Plan
 
 FOLDER = "nomograms"
 """In the out folder: what of a nomogram is for reading in a spreadsheet."""

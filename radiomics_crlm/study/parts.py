@@ -7,19 +7,23 @@ never by its name: a part of another experiment is of no use, and does no harm.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from radiomics_crlm.config import ExperimentConfig, SimulatedSource
-from radiomics_crlm.errors import ConfigError, InputError
-from radiomics_crlm.provenance.files import read_json, write_json
+from radiomics_crlm.errors import ConfigError, CrlmError, InputError
+from radiomics_crlm.provenance.files import read_json, remove_leftovers, write_json
 from radiomics_crlm.provenance.versions import versions
 from radiomics_crlm.study.checkpoints import Checkpoints, digest
-from radiomics_crlm.study.models import Plan, check_designs, fold_results, plan_models
+from radiomics_crlm.study.models import check_designs, fold_results
+from radiomics_crlm.study.plans import Plan, plan_models
 from radiomics_crlm.study.prepare import Prepared, Progress, prepare
 
 _RECORD, _COHORT, _EXTRACTION, _FOLDS = "part.json", "cohort", "extraction", "folds"
+# In a folder whose part is not finished: which part it will be.
+_UNFINISHED = ".unfinished.json"
 
 
 @dataclass(frozen=True)
@@ -62,25 +66,28 @@ def find_parts(folders: Sequence[Path], experiment: ExperimentConfig) -> Parts:
 def make_cohort(
     experiment: ExperimentConfig, *, out: Path, data: Path | None, jobs: int, dask: str | None, progress: Progress
 ) -> Prepared:
-    """Simulate the cohort, if it is a simulated one, and extract its features.
+    """Simulate the cohort, if it is a simulated one, and extract its features; what was stopped goes on.
 
     Parameters
     ----------
     experiment
         Checked experiment.
     out
-        New or empty folder. Filled with ``cohort`` (simulated patients) and ``extraction`` (a cache of features).
+        New or empty folder, or one in which this part was stopped. Filled with ``cohort`` (simulated patients) and
+        ``extraction`` (a cache of features).
     data, jobs, dask, progress
         As in :func:`radiomics_crlm.study.run.run_experiment`.
 
     Raises
     ------
     InputError
-        If the folder is not empty, or the data are unusable as a whole.
+        If the folder holds anything else, or the data are unusable as a whole.
     """
-    _refuse_occupied(out)
-    prepared = prepare(experiment, data=data, out=out, jobs=jobs, dask=dask, cache=out / _EXTRACTION, progress=progress)
-    write_json(out / _RECORD, {"kind": _COHORT, "cohort": _identity(experiment)})
+    with _filling(out, experiment, _COHORT):
+        prepared = prepare(
+            experiment, data=data, out=out, jobs=jobs, dask=dask, cache=out / _EXTRACTION, progress=progress
+        )
+        write_json(out / _RECORD, {"kind": _COHORT, "cohort": _identity(experiment)})
     return prepared
 
 
@@ -95,7 +102,7 @@ def make_folds(
     dask: str | None,
     progress: Progress,
 ) -> Plan:
-    """Cross-validate one model, and explain it if it is delivered.
+    """Cross-validate one model, and explain it if it is delivered; what was stopped goes on.
 
     Parameters
     ----------
@@ -104,7 +111,7 @@ def make_folds(
     model
         ``ENDPOINT/FEATURE_SET/LEARNER``.
     out
-        New or empty folder, filled with ``folds``.
+        New or empty folder, or one in which this part was stopped. Filled with ``folds``.
     parts
         Where the cohort and its features are.
     data, jobs, dask, progress
@@ -119,7 +126,7 @@ def make_folds(
     ConfigError
         If the experiment has no such model, or its simulated cohort is not among the parts.
     InputError
-        If the folder is not empty, or the model cannot be fitted on these data.
+        If the folder holds anything else, or the model cannot be fitted on these data.
     """
     names = [
         f"{e}/{s}/{learner}"
@@ -133,23 +140,24 @@ def make_folds(
         raise ConfigError(
             "the simulated cohort is not among the parts", remedy="make it with 'crlm part', name it with --part"
         )
-    _refuse_occupied(out)
-    prepared = prepare(
-        experiment,
-        data=data,
-        out=out,
-        jobs=jobs,
-        dask=dask,
-        cache=parts.extraction,
-        made=parts.cohort,
-        progress=progress,
-    )
-    plan = next(p for p in plan_models(experiment, prepared, allow_leak=False) if f"{p.endpoint}/{p.name}" == model)
-    check_designs(experiment, prepared, [plan])
-    fold_results(
-        experiment, prepared, [plan], jobs=jobs, dask=dask, checkpoints=Checkpoints(out / _FOLDS), progress=progress
-    )
-    write_json(out / _RECORD, {"kind": _FOLDS, "model": model})
+    with _filling(out, experiment, f"{_FOLDS} of {model}"):
+        prepared = prepare(
+            experiment,
+            data=data,
+            out=out,
+            jobs=jobs,
+            dask=dask,
+            cache=parts.extraction,
+            made=parts.cohort,
+            progress=progress,
+        )
+        plans = plan_models(experiment, prepared, allow_leak=False)
+        plan = next(p for p in plans if f"{p.endpoint}/{p.name}" == model)
+        check_designs(experiment, prepared, [plan])
+        fold_results(
+            experiment, prepared, [plan], jobs=jobs, dask=dask, checkpoints=Checkpoints(out / _FOLDS), progress=progress
+        )
+        write_json(out / _RECORD, {"kind": _FOLDS, "model": model})
     return plan
 
 
@@ -167,6 +175,22 @@ def _refuse_other_cohort(folder: Path, found: str, experiment: ExperimentConfig)
         )
 
 
-def _refuse_occupied(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+@contextmanager
+def _filling(out: Path, experiment: ExperimentConfig, kind: str) -> Iterator[None]:
+    """Fill a new or empty folder, or go on in one where this very part was stopped; refuse any other."""
+    mine = {"kind": kind, "experiment": digest([experiment.model_dump(mode="json"), versions()])}
+    mark = out / _UNFINISHED
+    if mark.is_file():
+        if dict(read_json(mark, what="the record of an unfinished part")) != mine:
+            raise InputError("the out folder holds another unfinished part", remedy="name another folder, or remove it")
+        remove_leftovers(out)
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError("the out folder is not empty", expected="a new or empty folder", remedy="name another one")
+    write_json(mark, mine)
+    try:
+        yield
+    except CrlmError:
+        if {path.name for path in out.iterdir()} == {_UNFINISHED}:
+            mark.unlink()
+        raise
+    mark.unlink()

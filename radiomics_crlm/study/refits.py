@@ -17,7 +17,8 @@ from radiomics_crlm.modelling.risk import REPORT_MONTHS
 from radiomics_crlm.modelling.train import pipeline_probability
 from radiomics_crlm.study.checkpoints import Checkpoints
 from radiomics_crlm.study.cross_validation import cross_validate
-from radiomics_crlm.study.models import Plan, design_of
+from radiomics_crlm.study.models import design_of
+from radiomics_crlm.study.plans import Plan
 from radiomics_crlm.study.prepare import Prepared, Progress
 
 COLUMNS = ["endpoint", "model", "horizon_months", "patient_id", *INSTABILITY[1:], "draws"]

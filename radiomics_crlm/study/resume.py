@@ -7,7 +7,6 @@ run is finished the folder goes.
 from __future__ import annotations
 
 import logging
-import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from radiomics_crlm.config import ExperimentConfig
 from radiomics_crlm.errors import CrlmError, InputError
 from radiomics_crlm.features.parts import engine
 from radiomics_crlm.modelling.code_version import learner_code
-from radiomics_crlm.provenance.files import read_json, write_json
+from radiomics_crlm.provenance.files import read_json, remove_leftovers, write_json
 from radiomics_crlm.provenance.versions import lock_fingerprint, versions
 from radiomics_crlm.study.checkpoints import Checkpoints, digest
 
@@ -28,8 +27,6 @@ FOLDER = ".unfinished"
 _RUN, _DATA, _LOCK, _FINISHED, _FOLDS = "run.json", "data.json", "lock", "finished", "folds"
 _EXPECTED = "a new or empty folder, or the unfinished run of this very experiment"
 _REMEDY = "name another folder, or remove it"
-# Temporary files and folders of atomic writes, which a killed process leaves.
-_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{12}|\.write-\w+")
 _WORDS = {
     "experiment": "another experiment file",
     "leak": "another choice about --allow-leak",
@@ -188,7 +185,7 @@ def _enter(out: Path, mine: Mapping[str, str]) -> bool:
     theirs = read_json(folder / _RUN, what="the record of the unfinished run")
     differ = [words for name, words in _WORDS.items() if theirs.get(name) != mine[name]]
     if not differ:
-        _tidy(out)
+        remove_leftovers(out)
         return True
     if others or (folder / _DATA).is_file():
         raise InputError(
@@ -198,13 +195,6 @@ def _enter(out: Path, mine: Mapping[str, str]) -> bool:
     # Nothing was fitted or written, and what was extracted is good for any experiment.
     write_json(folder / _RUN, dict(mine))
     return False
-
-
-def _tidy(out: Path) -> None:
-    """Remove what a killed process left half-written."""
-    for path in sorted(out.rglob(".*")):
-        if _LEFTOVER.fullmatch(path.name):
-            _remove(path)
 
 
 def _sweep(folder: Path) -> None:

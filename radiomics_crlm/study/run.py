@@ -29,17 +29,10 @@ from radiomics_crlm.study.crosscheck import cross_check_cohort
 from radiomics_crlm.study.deliver import deliver
 from radiomics_crlm.study.evaluate import count_outcomes, evaluate_study, rule_scores, subgroups_of
 from radiomics_crlm.study.external import predict_external, prepare_external
-from radiomics_crlm.study.models import (
-    Plan,
-    Trained,
-    check_deliverable,
-    check_designs,
-    check_learners,
-    plan_models,
-    train_models,
-)
+from radiomics_crlm.study.models import Trained, check_designs, train_models
 from radiomics_crlm.study.nomograms import write_nomograms
 from radiomics_crlm.study.parts import find_parts
+from radiomics_crlm.study.plans import Plan, check_deliverable, check_learners, plan_models
 from radiomics_crlm.study.prepare import Prepared, Progress, prepare
 from radiomics_crlm.study.refits import refit_models
 from radiomics_crlm.study.resume import Unfinished, identity, unfinished_run

@@ -10,7 +10,7 @@ import pandas as pd
 from radiomics_crlm.config import ExperimentConfig
 from radiomics_crlm.evaluation.outcome import make_outcome
 from radiomics_crlm.modelling.sample_size import Anticipation, sample_size
-from radiomics_crlm.study.models import Plan
+from radiomics_crlm.study.plans import Plan
 from radiomics_crlm.study.prepare import Prepared
 
 

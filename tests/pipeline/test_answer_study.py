@@ -21,7 +21,7 @@ from radiomics_crlm.evaluation.answer import ARMS
 from radiomics_crlm.provenance.tables import read_table
 from radiomics_crlm.report.verdicts import answer_sentence
 from radiomics_crlm.study.answer import permute_outcomes, plan_controls
-from radiomics_crlm.study.models import plan_models
+from radiomics_crlm.study.plans import plan_models
 from radiomics_crlm.study.prepare import prepare
 
 PERMUTATIONS = 4

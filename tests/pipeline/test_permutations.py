@@ -14,7 +14,7 @@ from radiomics_crlm.cohort.splits import draw_folds, outcome_status
 from radiomics_crlm.config import ExperimentConfig, load_config
 from radiomics_crlm.evaluation.summary import evaluate_predictions
 from radiomics_crlm.modelling.train import nested_cv
-from radiomics_crlm.study.models import Plan, plan_models
+from radiomics_crlm.study.plans import Plan, plan_models
 from radiomics_crlm.study.prepare import Prepared, prepare
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("permutations")]

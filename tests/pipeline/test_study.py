@@ -110,7 +110,7 @@ def test_scores_of_the_cohort_equal_the_refitted_model(small_study, tmp_path):
     """The bundle, read back from disk and given the cohort's own folder, repeats the pipeline that was delivered."""
     from radiomics_crlm.config import ExperimentConfig, load_config
     from radiomics_crlm.modelling.train import fit_final, pipeline_probability, pipeline_risk
-    from radiomics_crlm.study.models import plan_models
+    from radiomics_crlm.study.plans import plan_models
     from radiomics_crlm.study.prepare import prepare
 
     cohort = tmp_path / "cohort"

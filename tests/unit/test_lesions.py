@@ -21,7 +21,7 @@ from radiomics_crlm.modelling.frozen import freeze
 from radiomics_crlm.modelling.lesions import PerLesion, lesion_column, pack, stack_lesions, unpack
 from radiomics_crlm.modelling.recipe import Recipe, preprocessing
 from radiomics_crlm.modelling.train import fit_final, nested_cv, pipeline_risk
-from radiomics_crlm.study.models import check_learners
+from radiomics_crlm.study.plans import check_learners
 
 SHAPE, GREY = "lesion__original_shape_Sphericity", "lesion__original_firstorder_Mean"
 

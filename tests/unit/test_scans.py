@@ -15,7 +15,7 @@ from radiomics_crlm.errors import ConfigError, InputError, LeakError
 from radiomics_crlm.imaging.response import delta_table
 from radiomics_crlm.modelling.design import Predictors, build_predictors, plan_inputs
 from radiomics_crlm.modelling.scans import ScanSelection, choose_block
-from radiomics_crlm.study.models import check_learners
+from radiomics_crlm.study.plans import check_learners
 from radiomics_crlm.study.prepare import need_scans
 
 CONVERSION, RESTAGING = load_endpoints()["conversion"], load_endpoints()["conversion_restaging"]

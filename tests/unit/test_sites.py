@@ -13,7 +13,7 @@ from radiomics_crlm.errors import ConfigError, LeakError
 from radiomics_crlm.modelling.design import availability
 from radiomics_crlm.resources import resource
 from radiomics_crlm.schema import load_schema
-from radiomics_crlm.study.models import check_learners
+from radiomics_crlm.study.plans import check_learners
 from radiomics_crlm.study.sites import harmonisation_of, site_table
 
 KNOWN = availability(load_schema("clinical"), {})
