@@ -3,4 +3,4 @@
 The way through the house is in ``docs/architecture.md``: tables flow one way, from a cohort to a card and a bundle.
 """
 
-__version__ = "0.0.1"
+__version__ = "0.1.0"
