@@ -45,6 +45,10 @@ def render(content: Part, drawn: Collection[str], notes: str = "") -> str:
     )
 
 
+_BESIDE = (
+    "`metrics.json` holds every estimate in full precision, `plots/` the curves. Versions of the program and its "
+    "libraries are in `run.json` of the run, so that this page changes only when a result does."
+)
 _GENERAL = (
     "Intervals resample patients and hold the models fixed; those of the means of folds allow for refitted models.",
     "No evidence of a difference is not evidence of no difference: read the interval.",
@@ -69,7 +73,7 @@ def _warnings(content: Part) -> list[str]:
 def _conclusion(content: Part) -> str:
     parts = ["## Conclusion"]
     for part in content["endpoints"]:
-        items = [words(text) for text in (*part["lines"], *part["counted"])]
+        items = [words(text) for text in (*part["lines"], *part["further"])]
         if part["answers"] and part["answers"].get("sentence"):
             items.insert(0, f"**{words(part['answers']['sentence'])}**")
         parts.append(f"**{words(part['title'])}.** {words(part['headline'])}\n\n{bullets(items)}")
@@ -129,7 +133,6 @@ def _design(content: Part) -> list[str]:
         ["Scores that cannot be assessed", words(str(design["rule_policy"]).replace("_", " "))],
         ["Seed", code(design["seed"])],
         ["Bootstrap samples and permutations", design["bootstrap_draws"]],
-        ["Lock file (SHA-256)", code(content["hashes"].get("lock", "not recorded"))],
     ]
     if design["with_radiomics"]:
         rows.insert(3, ["Selection inside the fold", words(design["selection"])])
@@ -258,14 +261,10 @@ def _value(value: Any) -> str:
 def _reproduce(content: Part) -> list[str]:
     lines = "\n".join(content["commands"])
     hashes = [[words(name), code(digest)] for name, digest in sorted(content["hashes"].items())]
-    versions = [[words(name), code(version)] for name, version in sorted(content["versions"].items())]
-    versions.append(["feature engine", words(content["engine"])])
     return [
         "## How to make this again",
         f"```sh\n{lines}\n```",
         "`DATA` is the folder with the data named above." if "DATA" in lines else "",
-        folded(
-            "Hashes and versions",
-            table(["Hash", "SHA-256"], hashes) + "\n\n" + table(["Software", "Version"], versions),
-        ),
+        _BESIDE,
+        folded("Fingerprints of the tables", table(["Table", "SHA-256"], hashes)) if hashes else "",
     ]

@@ -18,6 +18,7 @@ from radiomics_crlm.report.artefacts import Artefacts, load_artefacts, patient_k
 from radiomics_crlm.report.attribution import explanation
 from radiomics_crlm.report.figures import forest
 from radiomics_crlm.report.performance import primary_metric
+from radiomics_crlm.report.study_conclusion import further
 from radiomics_crlm.report.study_data import write_data
 from radiomics_crlm.report.study_markdown import render
 from radiomics_crlm.report.verdicts import shown_model, verdict
@@ -98,9 +99,7 @@ def build_report(out: Path) -> Part:
         "endpoints": [_endpoint(artefacts, name, leak) for name in artefacts.endpoints],
         "acceptance": _acceptance(out),
         "commands": _commands(artefacts),
-        "hashes": {name.rpartition("/")[2]: digest for name, digest in artefacts.part("hashes").items()},
-        "versions": dict(artefacts.part("versions")),
-        "engine": artefacts.run.get("engine") or "not recorded",
+        "hashes": _hashes(artefacts),
     }
     text: Part = _unnamed(cleaned(content), keys)
     return text
@@ -183,10 +182,7 @@ def _endpoint(artefacts: Artefacts, name: str, leak: Part) -> Part:
         "model_title": study_tables.title_of(artefacts, shown) if shown else "",
         "headline": said.get("headline") or said.get("absent", ""),
         "lines": [line["text"] for line in said["lines"] if answers is None or line["kind"] != "radiomics"],
-        "counted": [
-            *_other_sets(artefacts, differences, shown),
-            *_counted(differences, artefacts.experiment.performance_claim),
-        ],
+        "further": further(artefacts, name, shown, differences),
         "answers": answers,
         "performance": study_tables.performance(artefacts, name),
         "forest": study_tables.forest_rows(artefacts, name),
@@ -198,39 +194,6 @@ def _endpoint(artefacts: Artefacts, name: str, leak: Part) -> Part:
     }
 
 
-def _other_sets(artefacts: Artefacts, differences: Part, shown: str | None) -> list[str]:
-    """A clinical model against those of the same learner on other clinical columns."""
-    sets, said = artefacts.experiment.feature_sets, []
-    for row in differences.get("rows", []):
-        pair = [row["model"], row["reference"]]
-        names = [name.partition("/")[0] for name in pair]
-        if shown in pair and not row["against_score"] and all(n in sets and not sets[n].radiomics for n in names):
-            known = row["lower"] is not None
-            apart = known and (row["lower"] > 0 or row["upper"] < 0)
-            verdict = "evidence of a difference" if apart else "no evidence of a difference"
-            words = f"{row['model_title']} minus {row['reference_title']}: {row['text']}, {verdict}"
-            said.append(f"{words} (p {row['p_holm']} after correction).")
-    return said
-
-
-def _counted(differences: Part, claim: bool) -> list[str]:
-    """For each score, how many of the models beat it: all of them, not only the one that is shown."""
-    if not claim:
-        return []
-    said = []
-    rows = [row for row in differences.get("rows", []) if row["against_score"] and row["lower"] is not None]
-    for reference in dict.fromkeys(row["reference_title"] for row in rows):
-        own = [row for row in rows if row["reference_title"] == reference]
-        better = [row for row in own if row["lower"] > 0]
-        holm = [row for row in better if row["holm"] is not None and row["holm"] < 0.05]
-        worse = sum(row["upper"] < 0 for row in own)
-        text = f"{len(better)} of {len(own)} models rank patients better than {reference} with an interval above 0"
-        if better:
-            text += f", {len(holm)} after correction for the {differences['computed']} comparisons made (Holm)"
-        said.append(text + (f"; {worse} with an interval below 0." if worse else "."))
-    return said
-
-
 def _shap(explained: Part) -> Part:
     if "absent" in explained:
         return {"absent": explained["absent"]}
@@ -239,6 +202,14 @@ def _shap(explained: Part) -> Part:
         for f in explained["features"][:_STRONGEST]
     ]
     return {"n": explained["n"], "inputs": explained["inputs"], "rows": rows}
+
+
+def _hashes(artefacts: Artefacts) -> Part:
+    """Fingerprints of the tables that were learned from. Those of the code and its libraries are the run's: with them
+    the page would change where no number does.
+    """
+    recorded = {name.rpartition("/")[2]: digest for name, digest in artefacts.part("hashes").items()}
+    return {name: digest for name, digest in recorded.items() if name not in ("experiment", "lock")}
 
 
 def _acceptance(out: Path) -> list[Part]:

@@ -255,13 +255,14 @@ def answer(artefacts: Artefacts, endpoint: str) -> Part | None:
                 "reason": row["reason"] or "",
             }
         )
+    of_radiomics = any(body.radiomics is not None for body in artefacts.experiment.feature_sets.values())
     metric = next((row["metric"] for row in rows if row["metric"]), "")
     methods: dict[str, list[str]] = {}
     for row in rows:
         if row["method"]:
             methods.setdefault(row["method"], []).append(ARM_TITLES.get(row["arm"], row["arm"]))
     return {
-        "sentence": answer_sentence(rows),
+        "sentence": answer_sentence(rows, of_radiomics=of_radiomics),
         "arms": arms,
         "metric": METRIC_TITLES.get(metric, metric),
         "methods": [{"method": method, "arms": listed} for method, listed in methods.items()],

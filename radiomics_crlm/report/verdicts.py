@@ -233,13 +233,15 @@ _ALARMS = {
 }
 
 
-def answer_sentence(rows: Iterable[Mapping[str, Any]]) -> str:
+def answer_sentence(rows: Iterable[Mapping[str, Any]], *, of_radiomics: bool = True) -> str:
     """The question of an experiment, answered in words for one endpoint.
 
     Parameters
     ----------
     rows
         Rows of the table ``answers`` of one endpoint.
+    of_radiomics
+        Whether the experiment asks what radiomics adds; if not, nothing is said of that.
 
     Examples
     --------
@@ -256,7 +258,7 @@ def answer_sentence(rows: Iterable[Mapping[str, Any]]) -> str:
         parts.append(_answer("combined", combined))
     else:
         lacking = combined if combined.get("verdict", "absent") == "absent" else clinical
-        parts.append(f"What radiomics adds is not known: {_reason(lacking)}.")
+        parts += [f"What radiomics adds is not known: {_reason(lacking)}."] if of_radiomics else []
         other = "radiomics" if _is_against_clinical(arms.get("radiomics", {}), clinical) else "clinical"
         parts += [_answer(other, arms[other])] if _is_set_against_a_model(arms.get(other, {})) else []
     for arm, text in _ALARMS.items():
