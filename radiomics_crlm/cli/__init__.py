@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
+# As shells report a program that Ctrl-C ended.
+EXIT_STOPPED = 130
+
 
 def main() -> None:
     """Entry point of ``crlm`` and ``radiomics-crlm``."""
@@ -15,6 +18,11 @@ def main() -> None:
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    from radiomics_crlm.cli.app import run
+    try:
+        from radiomics_crlm.cli.app import run
 
-    sys.exit(run(sys.argv[1:]))
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # before a command began, or while it ended
+        sys.stderr.write("stopped\n")
+        code = EXIT_STOPPED
+    sys.exit(code)

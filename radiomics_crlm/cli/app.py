@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import radiomics_crlm
 from radiomics_crlm.cli import (
+    EXIT_STOPPED,
     anchor_command,
     bundle_command,
     cohort_commands,
@@ -25,13 +27,27 @@ from radiomics_crlm.cli import (
     sheet_command,
     study_commands,
 )
+from radiomics_crlm.cli.refusals import refused
 from radiomics_crlm.cli.screen import Screen
 from radiomics_crlm.errors import CrlmError
 
 EXIT_UNEXPECTED = 1
 
+
+class _Commands(TyperGroup):
+    """All commands; Ctrl-C ends any of them with one line."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            Screen().line("stopped; the same command does it again")
+            raise typer.Exit(EXIT_STOPPED) from None
+
+
 app = typer.Typer(
     name="crlm",
+    cls=_Commands,
     help="Radiomics prognosis for colorectal liver metastases, always beside the scores surgeons use.",
     epilog="Exit codes: 0 all good, 1 unexpected failure, 2 wrong usage or configuration, 3 invalid input, "
     "4 finished with failed or excluded cases.",
@@ -83,6 +99,11 @@ def run(arguments: Sequence[str]) -> int:
     except CrlmError as error:
         screen.error(str(error))
         return error.exit_code
+    except OSError as error:  # a full disk, a folder that may not be written
+        screen.error(str(refused(error, arguments)))
+        if "--debug" in arguments:
+            traceback.print_exc()
+        return EXIT_UNEXPECTED
     # The last resort of the program: a traceback may hold patient data, so it is shown on request only.
     except Exception as error:  # noqa: BLE001
         screen.error(f"unexpected failure ({type(error).__name__}); run again with 'crlm --debug' for the traceback")

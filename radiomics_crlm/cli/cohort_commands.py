@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from radiomics_crlm.cli import EXIT_STOPPED
 from radiomics_crlm.cli.screen import Screen
-from radiomics_crlm.cli.study_commands import EXIT_PARTIAL, EXIT_STOPPED, Dask, Jobs, Out, default_jobs
+from radiomics_crlm.cli.study_commands import EXIT_PARTIAL, Dask, Jobs, Out, default_jobs
 
 if TYPE_CHECKING:
     from radiomics_crlm.cohort.exclusions import Exclusion

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from radiomics_crlm.cli import EXIT_STOPPED
 from radiomics_crlm.cli.screen import Screen
 from radiomics_crlm.errors import ConfigError
 from radiomics_crlm.resources import resource
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from radiomics_crlm.study.run import StudyResult
 
 EXIT_PARTIAL = 4
-# As shells report a program that Ctrl-C ended.
-EXIT_STOPPED = 130
 
 Experiment = Annotated[Path, typer.Argument(help="Experiment file, or the name of a shipped experiment.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder for the results; made if it is missing.")]
@@ -91,7 +90,8 @@ def run_command(
 
 def demo(
     out: Annotated[
-        Path, typer.Option("--out", help="Folder for the results; an earlier demo there is replaced.")
+        Path,
+        typer.Option("--out", help="For the results; an earlier demo is replaced, one that was stopped goes on."),
     ] = Path("out/demo"),
     jobs: Jobs = default_jobs(),
 ) -> None:
@@ -99,7 +99,8 @@ def demo(
     from radiomics_crlm.study.demo import run_demo
 
     screen = Screen()
-    shown = run_demo(find_experiment(Path("demo")), out=out, jobs=jobs, progress=screen.progress)
+    with stoppable(screen):
+        shown = run_demo(find_experiment(Path("demo")), out=out, jobs=jobs, progress=screen.progress)
     report(screen, shown.study)
     for name, account in shown.accounts.items():
         reasons = ", ".join(f"{code} {n}" for code, n in account.abstentions.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import os
 import tempfile
@@ -121,18 +122,30 @@ def write_volume(volume: Volume, path: Path) -> None:
     ------
     ConfigError
         If the ending is not one of ``FORMATS``.
+    OSError
+        If the disk is full or refuses the file.
     """
     ending = next((e for e in FORMATS if path.name.lower().endswith(e)), None)
     if ending is None:
         raise ConfigError("the file ending of an image is not supported", expected=", ".join(FORMATS))
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".write-") as folder:
         plain = Path(folder) / ("image" + ending.removesuffix(".gz"))
-        sitk.WriteImage(to_itk(volume), str(plain), useCompression=False)
+        _write_plain(volume, plain)
         if ending.endswith(".gz"):
             packed = Path(folder) / "image.gz"
             packed.write_bytes(gzip.compress(plain.read_bytes(), compresslevel=6, mtime=0))
             plain = packed
         os.replace(plain, path)
+
+
+def _write_plain(volume: Volume, path: Path) -> None:
+    """Write an image, and look whether all of it is there: on a full disk ITK writes half a NIfTI and calls it done."""
+    try:
+        with _silent_stderr():
+            sitk.WriteImage(to_itk(volume), str(path), useCompression=False)
+        check_complete(path, volume.array.nbytes)
+    except (RuntimeError, IncompleteFileError):
+        raise OSError(errno.ENOSPC, "the image could not be written whole", str(path)) from None
 
 
 def check_finite(volume: Volume, case: str) -> None:

@@ -8,6 +8,6 @@ from __future__ import annotations
 
 from radiomics_crlm.parallel.memory import machine_memory, peak_memory
 from radiomics_crlm.parallel.pools import Workers, workers
-from radiomics_crlm.parallel.schedule import MAX_DEATHS, Lost, run
+from radiomics_crlm.parallel.schedule import MAX_DEATHS, Lost, run, run_all
 
-__all__ = ["MAX_DEATHS", "Lost", "Workers", "machine_memory", "peak_memory", "run", "workers"]
+__all__ = ["MAX_DEATHS", "Lost", "Workers", "machine_memory", "peak_memory", "run", "run_all", "workers"]

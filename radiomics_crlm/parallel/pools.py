@@ -7,13 +7,16 @@ import concurrent.futures
 import importlib
 import logging
 import queue
+import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Protocol
 
 from joblib.executor import get_memmapping_executor
+from joblib.externals.loky.backend import resource_tracker
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from radiomics_crlm.errors import ConfigError, CrlmError
@@ -104,10 +107,11 @@ class Processes:
         self._handed: list[Any] = []
 
     def submit(self, function: Callable[..., Any], *arguments: object) -> Any:
-        try:
-            handle = self._executor().submit(function, *arguments)
-        except TerminatedWorkerError:  # an idle worker died just now
-            handle = self._executor().submit(function, *arguments)
+        with _deaf_children():
+            try:
+                handle = self._executor().submit(function, *arguments)
+            except TerminatedWorkerError:  # an idle worker died just now
+                handle = self._executor().submit(function, *arguments)
         self._handed = [one for one in self._handed if not one.done()] + [handle]
         return handle
 
@@ -132,6 +136,22 @@ class Processes:
         # Of joblib's own class, because joblib.Parallel takes over the executor that it finds. Nothing is put into
         # shared memory, where it would stay until the program ends.
         return get_memmapping_executor(self.width, timeout=_IDLE_S, env=dict(_ONE_THREAD), max_nbytes=None)
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Processes that start meanwhile do not notice Ctrl-C, which a terminal sends to all: it is for this process, which
+    stops them. Else each would say in its own words where it was.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # it would unblock the signal when loky starts it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Cluster:

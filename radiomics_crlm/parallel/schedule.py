@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 import radiomics_crlm
-from radiomics_crlm.errors import ConfigError
+from radiomics_crlm.errors import ConfigError, CrlmError
 from radiomics_crlm.parallel.pools import Cluster, Pool, Processes, WorkerDiedError
 
 Task = TypeVar("Task")
@@ -75,6 +76,34 @@ def run(
     if dask is None and wanted <= 1:
         return _here(function, tasks, on_done)
     return _spread(function, tasks, (lambda: Processes(wanted)) if dask is None else (lambda: Cluster(dask)), on_done)
+
+
+def run_all(
+    function: Callable[..., Result], tasks: Sequence[tuple[Any, ...]], *, jobs: int
+) -> Generator[Result, None, None]:
+    """Call a function with each of several sets of arguments, as `run`, where no result can be done without.
+
+    Raises
+    ------
+    CrlmError
+        If the worker of a task died each time.
+
+    Examples
+    --------
+    >>> list(run_all(pow, [(2, 3), (3, 2)], jobs=1))
+    [8, 9]
+    """
+    for result in run(functools.partial(_applied, function), tasks, jobs=jobs):
+        if isinstance(result, Lost):
+            raise CrlmError(
+                "a task was given up: the process that did it died each time",
+                remedy="give it more memory, or fewer --jobs, and repeat the command",
+            )
+        yield result
+
+
+def _applied(function: Callable[..., Result], arguments: tuple[Any, ...]) -> Result:
+    return function(*arguments)
 
 
 def _here(

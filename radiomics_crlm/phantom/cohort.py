@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import joblib
 import numpy as np
 
 from radiomics_crlm.imaging.volume import write_volume
+from radiomics_crlm.parallel import run_all
 from radiomics_crlm.phantom import outcomes
 from radiomics_crlm.phantom.anatomy import ANATOMY_ROLES, Anatomy, anatomy_labels, as_volume, draw_anatomy
 from radiomics_crlm.phantom.clinical_rows import Measured, clinical_row, measure
@@ -73,9 +73,9 @@ def simulate_cohort(
         Number of processes.
     """
     out.mkdir(parents=True, exist_ok=True)
-    tasks = (joblib.delayed(_simulate_patient)(config, number, out) for number in range(config.patients))
+    tasks = [(config, number, out) for number in range(config.patients)]
     done: list[_Rows] = []
-    for rows in joblib.Parallel(n_jobs=jobs, return_as="generator")(tasks):
+    for rows in run_all(_simulate_patient, tasks, jobs=jobs):
         done.append(rows)
         if on_progress is not None:
             on_progress(len(done), config.patients)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
+import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from radiomics_crlm.errors import InputError
+
+# Temporary files and folders of atomic writes, which a killed process leaves.
+_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{12}|\.write-\w+")
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -36,9 +43,24 @@ def write_bytes(path: Path, data: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # a full disk does not say of which file
+            error.filename = str(path)
         raise
+
+
+def remove_leftovers(folder: Path, *, idle_s: float = 0) -> None:
+    """Remove what atomic writes of killed processes left in a folder and below, if it was idle for so many seconds."""
+    before = time.time() - idle_s
+    for path in sorted(folder.rglob(".*")):
+        with contextlib.suppress(FileNotFoundError):  # gone with the folder that held it
+            if not _LEFTOVER.fullmatch(path.name) or (idle_s and path.lstat().st_mtime > before):
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -72,7 +94,7 @@ def read_json(path: Path, *, what: str) -> Mapping[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{what} is missing", expected=f"a file named {path.name}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+    except (OSError, ValueError, RecursionError):  # a number of thousands of digits is a ValueError
         raise InputError(f"{what} is not readable as JSON", where=path.name) from None
     if not isinstance(content, dict):
         raise InputError(f"{what} is not a JSON object", where=path.name)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import joblib
 import pandas as pd
 
 from radiomics_crlm import clinical as rule_engine
@@ -24,6 +23,7 @@ from radiomics_crlm.imaging.measurements import (
     measured_row,
 )
 from radiomics_crlm.imaging.scan import ScanFiles, load_scan, scans_of
+from radiomics_crlm.parallel import run_all
 from radiomics_crlm.provenance.tables import write_table
 from radiomics_crlm.schema import load_schema
 from radiomics_crlm.study.crosscheck import cross_check_cohort, measurement_of, scans_of_charts
@@ -67,11 +67,11 @@ def measure_cohort(
     if found.imaging is None:
         raise InputError("the cohort folder has no imaging manifest", expected="imaging.csv or imaging.parquet")
     scans = scans_of(found.imaging)
-    work = (joblib.delayed(_measure)(scan, cohort, ring_mm, rim_mm) for scan in scans)
+    work = [(scan, cohort, ring_mm, rim_mm) for scan in scans]
     tables: list[pd.DataFrame] = []
     measured: list[dict[str, object]] = []
     exclusions = list(found.exclusions)
-    results = joblib.Parallel(n_jobs=max(1, min(jobs, len(scans) or 1)), return_as="generator")(work)
+    results = run_all(_measure, work, jobs=jobs)
     for number, (files, result) in enumerate(zip(scans, results, strict=True), start=1):
         progress("measure", number, len(scans))
         if isinstance(result, Exclusion):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import joblib
 import pandas as pd
 
 from radiomics_crlm import clinical as rule_engine
@@ -27,6 +26,7 @@ from radiomics_crlm.imaging.response import (
     group_rows,
 )
 from radiomics_crlm.imaging.scan import LoadedScan, ScanFiles, load_scan, scans_of
+from radiomics_crlm.parallel import run_all
 from radiomics_crlm.provenance.tables import read_table, write_table
 from radiomics_crlm.schema import AVAILABILITY
 from radiomics_crlm.study.prepare import Progress
@@ -88,9 +88,9 @@ def response_of_cohort(
         raise InputError("the cohort folder has no imaging manifest", expected="imaging.csv or imaging.parquet")
     charts = {row["patient_id"]: row for row in found.clinical.to_dict("records")}
     courses = courses_of(scans_of(found.imaging))
-    work = (joblib.delayed(_compare)(c, cohort, charts[c[0].key[0]], max_targets) for c in courses)
+    work = [(c, cohort, charts[c[0].key[0]], max_targets) for c in courses]
     results: list[_Found] = []
-    for result in joblib.Parallel(n_jobs=max(1, min(jobs, len(courses) or 1)), return_as="generator")(work):
+    for result in run_all(_compare, work, jobs=jobs):
         results.append(result)
         progress("response", len(results), len(courses))
     exclusions = (*found.exclusions, *(e for r in results for e in r.exclusions))

@@ -158,6 +158,13 @@ def unfinished_run(out: Path, mine: Mapping[str, str]) -> Iterator[Unfinished]:
         lock.release()
 
 
+def is_finished(out: Path) -> bool:
+    """Whether a folder holds a finished run; what a process left of it that was killed at the very end goes."""
+    if (out / FOLDER / _FINISHED).is_file():
+        _remove(out / FOLDER)
+    return (out / _RUN).is_file() and not (out / FOLDER).exists()
+
+
 def _refuse_foreign(out: Path) -> None:
     """Refuse what is no folder of a run, before anything is made in it."""
     if not out.exists():

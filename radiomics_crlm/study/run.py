@@ -244,13 +244,17 @@ def finish_study(out: Path, *, mlflow_uri: str | None, progress: Progress) -> St
     accept_study(out)
     write_checklists(out)
     card = write_card(out)
-    uri = track_study(out, mlflow_uri=mlflow_uri, progress=progress)
+    return result_of(out, card=card, tracking_uri=track_study(out, mlflow_uri=mlflow_uri, progress=progress))
+
+
+def result_of(out: Path, *, card: Path, tracking_uri: str) -> StudyResult:
+    """What a finished study left."""
     run = read_json(out / "run.json", what="the record of the run")
     exclusions = read_table(out / "tables" / "exclusions.parquet", "exclusions")
     return StudyResult(
         out=out,
         card=card,
-        tracking_uri=uri,
+        tracking_uri=tracking_uri,
         bundles={name: out / d["bundle"] for name, d in run["delivered"].items()},
         flow=run["flow"],
         left_out=int((~exclusions["code"].isin(_NO_FAULT)).sum()),

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import pandas as pd
 
@@ -19,6 +18,7 @@ from radiomics_crlm.imaging.measurements import ScanMeasurement, measure_scan, m
 from radiomics_crlm.imaging.quality import Check, check_loaded
 from radiomics_crlm.imaging.scan import LoadedScan, ScanFiles, load_scan, scans_of
 from radiomics_crlm.imaging.slices import key_slices
+from radiomics_crlm.parallel import run_all
 from radiomics_crlm.provenance.files import write_bytes, write_text
 from radiomics_crlm.provenance.tables import write_table
 from radiomics_crlm.report.contact_sheet import Entry, Panel, Tile, draw_sheet, overall, render_index
@@ -70,9 +70,9 @@ def view_cohort(
     by_patient: dict[str, list[ScanFiles]] = {}
     for scan in scans_of(found.imaging):
         by_patient.setdefault(scan.key[0], []).append(scan)
-    work = (joblib.delayed(_look)(p, scans, cohort, most_slices) for p, scans in by_patient.items())
+    work = [(p, scans, cohort, most_slices) for p, scans in by_patient.items()]
     seen: list[_Seen] = []
-    for result in joblib.Parallel(n_jobs=max(1, min(jobs, len(by_patient) or 1)), return_as="generator")(work):
+    for result in run_all(_look, work, jobs=jobs):
         seen.append(result)
         progress("view", len(seen), len(by_patient))
     charts = found.clinical[found.clinical["patient_id"].isin(list(by_patient))]
