@@ -8,8 +8,13 @@ from types import ModuleType
 
 import pytest
 
-from radiomics_crlm.errors import ConfigError
-from radiomics_crlm.report.pdf import require_pdf
+# As the command sets it for its own processes: two workers of pytest-xdist whose libraries had two threads each would
+# spend half of their time waiting for one another.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+from radiomics_crlm.errors import ConfigError  # noqa: E402
+from radiomics_crlm.report.pdf import require_pdf  # noqa: E402
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
 

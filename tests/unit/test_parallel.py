@@ -20,7 +20,7 @@ from typing import Any
 import joblib
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_info, threadpool_limits  # type: ignore[import-untyped]
 
 import radiomics_crlm
 from radiomics_crlm.errors import CaseError, ConfigError
@@ -114,8 +114,12 @@ def test_one_job_works_in_this_process_and_two_elsewhere() -> None:
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_inner_threads_are_capped(jobs: int) -> None:
-    found = list(run(threads_of, range(3), jobs=jobs))
+def test_inner_threads_are_capped(jobs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
+    with threadpool_limits(2):
+        assert 2 in threads_of(0)
+        found = list(run(threads_of, range(3), jobs=jobs))
     assert found[0]
     assert {count for pools in found for count in pools} == {1}
 
