@@ -73,9 +73,18 @@ for module in (
     module.register(app)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        Screen().line(radiomics_crlm.__version__)
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Print the traceback of an unexpected failure.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Radiomics prognosis for colorectal liver metastases, always beside the scores surgeons use."""
 
