@@ -9,16 +9,17 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
-from radiomics_crlm.provenance.files import write_text
+from radiomics_crlm.provenance.files import write_json, write_text
 from radiomics_crlm.report.drawing import BLUE, GREY, STYLE, VERMILLION, svg
 from radiomics_crlm.report.markdown import code, image, page, table, words
 from radiomics_crlm.report.wording import number
 
-PAGE, NOTES, FIGURE = "README.md", "notes.md", "figures/anchor.svg"
+PAGE, NOTES, METRICS, FIGURE = "README.md", "notes.md", "metrics.json", "figures/anchor.svg"
 
 
 def write_anchor_report(result: pd.DataFrame, to: Path, *, table: str, grid: str | None = None) -> Path:
-    """Write ``README.md`` and, where anything was published, its figure into a folder; ``notes.md`` there is included.
+    """Write ``README.md``, ``metrics.json`` and, where anything was published, a figure into a folder; ``notes.md``
+    that lies there is included.
 
     Parameters
     ----------
@@ -33,8 +34,18 @@ def write_anchor_report(result: pd.DataFrame, to: Path, *, table: str, grid: str
     notes = (to / NOTES).read_text(encoding="utf-8") if (to / NOTES).is_file() else ""
     if len(known):
         write_text(to / FIGURE, _figure(known) + "\n")
+    write_json(to / METRICS, _metrics(result))
     write_text(to / PAGE, _page(result, known, notes, table, grid))
     return to / PAGE
+
+
+def _metrics(result: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """The AUC here and the published one, by configuration."""
+    rows = {str(row["configuration"]): row for row in result.to_dict("records")}
+    return {
+        name: {key: row[key] for key in ("auc", "published") if number(row[key]) is not None}
+        for name, row in rows.items()
+    }
 
 
 def _page(result: pd.DataFrame, known: pd.DataFrame, notes: str, name: str, grid: str | None) -> str:

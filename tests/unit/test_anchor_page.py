@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -39,3 +40,12 @@ def test_without_published_values_nothing_is_compared(tmp_path: Path) -> None:
     assert "Nothing is published for these configurations." in text
     assert "| `anova4/naive_bayes` | 0.6278 | not published |  |" in text
     assert not (tmp_path / "figures").exists()
+    assert json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8")) == {
+        "anova4/naive_bayes": {"auc": 0.62781}
+    }
+
+
+def test_metrics_are_those_of_the_result(tmp_path: Path) -> None:
+    write_anchor_report(RESULT, tmp_path, table="table.gz")
+    found = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
+    assert found == RESULT.set_index("configuration")[["auc", "published"]].to_dict("index")
