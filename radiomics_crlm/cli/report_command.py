@@ -9,10 +9,9 @@ from typing import Annotated
 import typer
 
 from radiomics_crlm.cli.screen import Screen
+from radiomics_crlm.cli.study_commands import RunFolder, RunToChange
 
 _MOST_CHANGES = 20
-
-RunFolder = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -24,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def card(
-    run: RunFolder,
+    run: RunToChange,
     against: Annotated[
         Path | None, typer.Option("--against", help="Folder of an earlier run: show what changed between the cards.")
     ] = None,
@@ -66,7 +65,7 @@ def _compare(screen: Screen, run: Path, against: Path) -> Path:
 
 
 def checklists(
-    run: RunFolder,
+    run: RunToChange,
     anew: Annotated[
         bool, typer.Option("--anew", help="Fill in all items from the files as they are now, and keep that record.")
     ] = False,

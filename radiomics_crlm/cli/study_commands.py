@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from radiomics_crlm.cli import EXIT_STOPPED
+from radiomics_crlm.cli.folders import output_folder
 from radiomics_crlm.cli.screen import Screen
 from radiomics_crlm.errors import ConfigError
 from radiomics_crlm.resources import resource
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 EXIT_PARTIAL = 4
 
 Experiment = Annotated[Path, typer.Argument(help="Experiment file, or the name of a shipped experiment.")]
-Out = Annotated[Path, typer.Option("--out", help="Folder for the results; made if it is missing.")]
+Out = Annotated[
+    Path, typer.Option("--out", help="Folder for the results; made if it is missing.", callback=output_folder)
+]
 Data = Annotated[Path | None, typer.Option("--data", help="Folder with the data of a real cohort.")]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Processes; the results do not depend on it.")]
 AllowLeak = Annotated[
@@ -38,6 +41,7 @@ PartFolders = Annotated[
     typer.Option("--part", help="Folder of 'crlm part', not to be done again; may be given repeatedly."),
 ]
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
+RunToChange = Annotated[Path, typer.Argument(help="Folder of a finished run.", callback=output_folder)]
 
 
 def default_jobs() -> int:
@@ -135,7 +139,7 @@ def train(
     screen.line(f"trained: {out}; next: crlm evaluate {out}")
 
 
-def evaluate(run: RunFolder) -> None:
+def evaluate(run: RunToChange) -> None:
     """Compute metrics, intervals and paired differences of a trained study again."""
     from radiomics_crlm.report.checklists import write_checklists
     from radiomics_crlm.study.acceptance import accept_study

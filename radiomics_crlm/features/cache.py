@@ -178,8 +178,9 @@ def open_cache(folder: Path) -> Path:
     except OSError as error:
         raise ConfigError(
             "the cache folder cannot be written to",
-            got=type(error).__name__,
-            remedy="name another one with --cache, or go without with --no-cache",
+            expected="room on the disk, and the right to write",
+            got=error.strerror or type(error).__name__,
+            remedy="give the same command again with another --cache, or with --no-cache",
         ) from None
     return folder.resolve()
 

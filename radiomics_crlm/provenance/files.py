@@ -50,10 +50,13 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise
 
 
-def remove_leftovers(folder: Path, *, idle_s: float = 0) -> None:
-    """Remove what atomic writes of killed processes left in a folder and below, if it was idle for so many seconds."""
+def remove_leftovers(folder: Path, *, idle_s: float = 0, depth: int | None = None) -> None:
+    """Remove what atomic writes of killed processes left in a folder and so many levels below (None: all), if it was
+    idle for so many seconds.
+    """
     before = time.time() - idle_s
-    for path in sorted(folder.rglob(".*")):
+    patterns = ["**/.*"] if depth is None else ["*/" * level + ".*" for level in range(depth + 1)]
+    for path in sorted({path for pattern in patterns for path in folder.glob(pattern)}):
         with contextlib.suppress(FileNotFoundError):  # gone with the folder that held it
             if not _LEFTOVER.fullmatch(path.name) or (idle_s and path.lstat().st_mtime > before):
                 continue
