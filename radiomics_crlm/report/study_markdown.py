@@ -46,8 +46,8 @@ def render(content: Part, drawn: Collection[str], notes: str = "") -> str:
 
 
 _BESIDE = (
-    "`metrics.json` holds every estimate in full precision, `plots/` the curves. Versions of the program and its "
-    "libraries are in `run.json` of the run, so that this page changes only when a result does."
+    "`metrics.json` holds the main numbers in full precision, `estimates.json` all, `plots/` the curves. Versions of "
+    "the program and its libraries are in `run.json` of the run, so that this page changes only when a result does."
 )
 _GENERAL = (
     "Intervals resample patients and hold the models fixed; those of the means of folds allow for refitted models.",

@@ -33,8 +33,8 @@ _FULL_NAMES = {"c_index": "C (concordance)", "auc": "AUC"}
 
 
 def write_report(out: Path, to: Path | None = None) -> Path:
-    """Write the report of a finished run: ``README.md``, ``figures/*.svg``, ``metrics.json`` and ``plots/*.csv``, each
-    atomically.
+    """Write the report of a finished run: ``README.md``, ``figures/*.svg``, ``metrics.json``, ``estimates.json`` and
+    ``plots/*.csv``, each atomically.
 
     Parameters
     ----------

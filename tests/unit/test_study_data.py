@@ -11,7 +11,8 @@ import pytest
 from full_run_folder import make_full_run_folder
 
 from radiomics_crlm.report.artefacts import load_artefacts, patient_keys
-from radiomics_crlm.report.study_data import METRICS, PLOTS
+from radiomics_crlm.report.performance import primary_metric
+from radiomics_crlm.report.study_data import ESTIMATES, METRICS, PLOTS
 from radiomics_crlm.report.study_page import write_report
 from radiomics_crlm.report.verdicts import shown_model
 
@@ -27,9 +28,23 @@ def folder(run: Path) -> Path:
     return run / "report"
 
 
-def test_every_estimate_of_the_table_is_in_the_metrics(run: Path, folder: Path) -> None:
-    table = load_artefacts(run).tables["metrics"]
+def test_the_metrics_are_the_main_numbers(run: Path, folder: Path) -> None:
+    artefacts = load_artefacts(run)
     found = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    assert sorted(found) == sorted(artefacts.endpoints)
+    for endpoint, config in artefacts.endpoints.items():
+        metric, table = primary_metric(config), artefacts.tables["metrics"]
+        rows = table[(table["endpoint"] == endpoint) & (table["metric"] == metric)].dropna(subset="estimate")
+        assert found[endpoint].pop(metric) == dict(zip(rows["model"], rows["estimate"], strict=True))
+        answers = artefacts.tables["answers"]
+        row = answers[(answers["endpoint"] == endpoint) & (answers["arm"] == "combined")].iloc[0]
+        adds = {"estimate": row["difference"], "lower": row["difference_lower"], "upper": row["difference_upper"]}
+        assert found[endpoint] == {"radiomics_adds": adds}
+
+
+def test_every_estimate_of_the_table_is_in_the_estimates(run: Path, folder: Path) -> None:
+    table = load_artefacts(run).tables["metrics"]
+    found = json.loads((folder / ESTIMATES).read_text(encoding="utf-8"))
     flat = {
         (endpoint, model, metric): values
         for endpoint, models in found.items()
@@ -62,7 +77,9 @@ def test_no_patient_is_in_them_and_old_curves_go(run: Path, tmp_path: Path) -> N
     write_report(run, to)
     assert not (to / PLOTS / "old_decision.csv").exists()
     assert (to / PLOTS / "mine.txt").exists()
-    text = "".join(path.read_text(encoding="utf-8") for path in [to / METRICS, *(to / PLOTS).glob("*.csv")])
+    text = "".join(
+        path.read_text(encoding="utf-8") for path in [to / METRICS, to / ESTIMATES, *(to / PLOTS).glob("*.csv")]
+    )
     keys = patient_keys(load_artefacts(run).tables)
     assert keys
     assert not any(key in text for key in keys)

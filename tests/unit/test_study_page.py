@@ -81,8 +81,8 @@ def test_the_same_artefacts_give_the_same_bytes(run: Path, folder: Path, tmp_pat
     made = {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     again = {p.relative_to(tmp_path): p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
     assert made == again
-    # page; forest, calibration and decision per endpoint; SHAP of one; metrics; curves per endpoint
-    assert len(made) == 1 + 2 * 3 + 1 + 1 + 2 * 2
+    # page; forest, calibration and decision per endpoint; SHAP of one; metrics and estimates; curves per endpoint
+    assert len(made) == 1 + 2 * 3 + 1 + 2 + 2 * 2
 
 
 def test_no_patient_is_in_it(run: Path, folder: Path) -> None:
