@@ -1,30 +1,26 @@
-"""How long a bundle takes to load: every golden one, and the largest that the shipped settings make.
+"""How long a bundle takes to load: every golden one, the largest that the shipped settings make, and what MLflow needs.
 
-    PYTHONPATH=tests python benchmarks/bundle.py [--repeats 9]
-
-Prints the median and the longest time of `load_bundle` in a warm process (target: at most 0.5 s), then what a fresh
-process needs in all, libraries included, to load one bundle and to score one patient with `crlm score`. On a busy
-machine the time of the processor is the one to look at.
+Then what a fresh process needs in all, libraries included, to load one bundle and to score one patient.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import platform
-import resource
 import statistics
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pandas as pd
 from golden_bundles import GOLDEN
+from measuring import Comparison, Entry, Figure, Given, named, seconds_text, timed
+from scoring import logged, trained
 from scoring_examples import CLINICAL, RADIOMICS, content, training_table
 from simulated_tables import draw_outcome
 
@@ -36,7 +32,6 @@ from radiomics_crlm.modelling.train import fit_final
 from radiomics_crlm.scoring.bundle import BundleContent, describe_training, load_bundle, write_bundle
 
 PATIENTS, FEATURES = 200, 400
-_WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 _LARGEST: dict[str, dict[str, Any]] = {
     "ridge": {"penalties": (1.0,)},
     "xgboost": {"rounds": (150,), "depths": (2,)},
@@ -60,66 +55,54 @@ def write_large(folder: Path, learner: str) -> None:
     write_bundle(folder, BundleContent(**fields), freeze(pipeline))
 
 
-def processor() -> float:
-    """Processor time of this process and of those it waited for."""
-    return sum(time_ for kind in _WHO for time_ in resource.getrusage(kind)[:2])
-
-
-def seconds(work: Callable[[], object], repeats: int) -> list[tuple[float, float]]:
-    """Time by the clock, and of the processor, of each of so many repetitions."""
-    found = []
-    for _ in range(repeats):
-        start, used = time.perf_counter(), processor()
-        work()
-        found.append((time.perf_counter() - start, processor() - used))
-    return found
-
-
-def show(name: str, times: list[tuple[float, float]]) -> None:
-    """One line of the report."""
-    clock, used = zip(*times, strict=True)
-    print(f"{name:50} median {statistics.median(clock):6.3f} s, longest {max(clock):6.3f} s", end="")
-    print(f"; of the processor {statistics.median(used):6.3f} s")
-
-
-def fresh(*arguments: str) -> Callable[[], object]:
+def fresh(*arguments: str) -> None:
     """A command in a process of its own."""
     call = "import sys; from radiomics_crlm.cli import main; sys.exit(main())"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return lambda: subprocess.run(
-        [sys.executable, "-c", call, *arguments], check=True, capture_output=True, env=environment
-    )
+    subprocess.run([sys.executable, "-c", call, *arguments], check=True, capture_output=True, env=environment)
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=9)
-    repeats = parser.parse_args().repeats
-    print(f"Python {platform.python_version()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        bundles = {str(p.relative_to(GOLDEN).parent): p for p in sorted(GOLDEN.glob("protocol_*/*/bundle"))}
-        for learner in _LARGEST:
-            write_large(folder / learner, learner)
-            size = sum(path.stat().st_size for path in (folder / learner).iterdir())
-            bundles[f"large {learner} ({size / 1e6:.1f} MB)"] = folder / learner
-        for path in bundles.values():
-            load_bundle(path)  # warm: libraries and schemas
-        for name, path in bundles.items():
-            show(name, seconds(lambda path=path: load_bundle(path), repeats))
-        (folder / "cohort").mkdir()
-        (folder / "cohort" / "clinical.csv").write_text("patient_id,cea_ng_ml,largest_met_mm\nP1,12,30\n")
-        for name in ("clinical_alone", "xgboost_binary"):
-            path = str(GOLDEN / "protocol_1" / name / "bundle")
-            show(f"fresh process, crlm bundle check, {name}", seconds(fresh("bundle", "check", path), 3))
-        path, outs = str(GOLDEN / "protocol_1" / "clinical_alone" / "bundle"), iter(range(9))
-        score = ("score", "--bundle", path, "--cohort", str(folder / "cohort"), "--jobs", "1", "--out")
-        show(
-            "fresh process, crlm score, one patient", seconds(lambda: fresh(*score, str(folder / f"{next(outs)}"))(), 3)
-        )
-        show("fresh process, crlm --help", seconds(fresh("--help"), 3))
+def longest(what: str, work: Callable[[], object], repeats: int, target: str = "") -> Figure:
+    """Median and longest time."""
+    taken = [timed(work).seconds for _ in range(repeats)]
+    value = f"{seconds_text(statistics.median(taken))}, longest {seconds_text(max(taken))}"
+    return Figure("bundle", what, value, target)
 
 
-if __name__ == "__main__":
-    main()
+def slowest(bundles: list[Path]) -> Figure:
+    """The golden bundle that takes longest."""
+    for path in bundles:
+        load_bundle(path)  # libraries and schemas
+    medians = [statistics.median(timed(partial(load_bundle, path)).seconds for _ in range(5)) for path in bundles]
+    what = f"load a bundle, the slowest of {len(bundles)} golden ones"
+    return Figure("bundle", what, seconds_text(max(medians)), "at most 0.5 s")
+
+
+def entries(given: Given) -> Iterator[Entry]:
+    """Loading against MLflow, then single figures."""
+    pipeline, _ = trained("ridge", given.folder / "ridge")
+    uri = logged(pipeline, given.folder / "store")
+    yield Comparison(
+        "bundle", "load a model (ridge, 14 inputs), every hash checked", f"{named('mlflow')}, pyfunc of the pipeline",
+        partial(load_bundle, given.folder / "ridge"), partial(mlflow.pyfunc.load_model, uri),
+        "nothing is computed", note="the peer unpickles code", repeats=9,
+    )  # fmt: skip
+    yield partial(slowest, sorted(GOLDEN.glob("protocol_*/*/bundle")))
+    for learner in ("ridge",) if given.quick else _LARGEST:
+        path = given.folder / f"large_{learner}"
+        write_large(path, learner)
+        size = sum(file.stat().st_size for file in path.iterdir()) / 1e6
+        yield partial(longest, f"load a large {learner}, {size:.1f} MB", partial(load_bundle, path), 9, "at most 0.5 s")
+    golden = str(GOLDEN / "protocol_1" / "clinical_alone" / "bundle")
+    cohort = given.folder / "cohort"
+    cohort.mkdir()
+    (cohort / "clinical.csv").write_text("patient_id,cea_ng_ml,largest_met_mm\nP1,12,30\n")
+    call, outs = ("score", "--bundle", golden, "--cohort", str(cohort), "--jobs", "1", "--out"), count()
+    score = partial(_score_one, call, given.folder, outs)
+    yield partial(longest, "fresh process, `crlm score`, one patient", score, 3)
+    yield partial(longest, "fresh process, `crlm bundle check`", partial(fresh, "bundle", "check", golden), 3)
+    yield partial(longest, "fresh process, `crlm --help`", partial(fresh, "--help"), 5, "at most 0.4 s")
+
+
+def _score_one(call: tuple[str, ...], folder: Path, outs: Iterator[int]) -> None:
+    fresh(*call, str(folder / f"one{next(outs)}"))

@@ -1,59 +1,57 @@
-"""Extraction against plain pyradiomics, both from files to feature values, same settings, same run.
+"""Extraction against plain pyradiomics and other engines: from files to feature values, same settings, same run.
 
-Plain: pyradiomics as its documentation shows, one ``execute(image, mask, label)`` per region, diagnostics on.
-Ours: `extract_cohort` on a manifest of the same (uncompressed) files, with one process and two, without the cache.
-Besides the features it measures lesions, organs and image quality, which is timed with it.
-
-    python benchmarks/extraction.py [--cases crlm,phantom,...] [--repeats 5] [--data FOLDER] [--pictologics PYTHON]
-
-Prints for each case the medians, their ratios and the largest difference of any value. Everything is warmed up once
-(compiled kernels, worker processes); the sides take turns, so that a busy machine hits them alike. Cases whose data are
-absent are left out, and said so. ``--pictologics`` names an interpreter (3.12 or later) that has it, to be timed on the
-IBSI phantom; it computes IBSI features, not the values of pyradiomics.
+Plain: pyradiomics as its documentation shows, one ``execute(image, mask, label)`` per region, diagnostics on. Ours:
+`extract_cohort` on a manifest of the same (uncompressed) files, without the cache. Besides the features it measures
+lesions, organs and image quality, which is timed with it. Cases whose data are absent are left out.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import radiomics
 import SimpleITK as sitk
+from measuring import Absent, Comparison, Entry, Given, apart, named
+from peers import EXTRACTORS, InstallError, Peer, Remote, interpreter
 from radiomics.featureextractor import RadiomicsFeatureExtractor
 from scipy import ndimage
 
 from radiomics_crlm.features.batch import ExtractionResult, extract_cohort
 from radiomics_crlm.features.profiles import Profile, engine_image_types, engine_settings, load_profiles
+from radiomics_crlm.phantom.cohort import simulate_cohort
+from radiomics_crlm.phantom.settings import SimulationConfig
 
 SHIPPED = load_profiles().profiles
 FULL = SHIPPED["ct-portal-venous-full"]
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
-Values = dict[tuple[str, int], dict[str, float]]
+Values = dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True)
 class Case:
-    """Files of one case: the label of each region in ``mask`` for the plain side, roles for ours."""
+    """A manifest for our side; for the plain side image, mask and label of each region, by patient/region/lesion."""
 
     title: str
-    image: Path
-    mask: Path
-    roles: str
-    labels: dict[tuple[str, int], tuple[Path, int]]  # (region, lesion) -> mask file and label for the plain side
+    folder: Path
+    manifest: pd.DataFrame
+    regions: dict[str, tuple[Path, Path, int]]
     profile: Profile
+
+
+def one_scan(
+    title: str, folder: Path, roles: str, marked: dict[str, tuple[Path, int]], profile: Profile, mask: str = "mask.nii"
+) -> Case:
+    """A case of one scan, ``image.nii`` and a mask in the folder; ``marked`` names the regions of the plain side."""
+    row = {"patient_id": "P1", "timepoint": "baseline", "modality": profile.modality, "sequence": "x"}
+    manifest = pd.DataFrame([row | {"image": "image.nii", "mask": mask, "mask_roles": roles}])
+    regions = {f"P1/{name}": (folder / "image.nii", *where) for name, where in marked.items()}
+    return Case(title, folder, manifest, regions, profile)
 
 
 def with_regions(profile: Profile, *regions: str, **changes: object) -> Profile:
@@ -66,13 +64,26 @@ def write_ct(image: sitk.Image, path: Path) -> None:
     sitk.WriteImage(sitk.Clamp(image, image.GetPixelID(), -1024, 32767), path)
 
 
-def lesions(mask: Path, count: int) -> dict[tuple[str, int], tuple[Path, int]]:
+def lesions(mask: Path, count: int) -> dict[str, tuple[Path, int]]:
     """The plain side of lesions that are labels 1 to ``count`` of one mask."""
-    return {("lesion", k): (mask, k) for k in range(1, count + 1)}
+    return {f"lesion/{k}": (mask, k) for k in range(1, count + 1)}
 
 
-def crlm(data: Path, folder: Path) -> Case:
-    """CRLM-CT-1006: 51 slices of 512 x 512, eight lesions, original, wavelet and LoG."""
+def simulated(_: Path, folder: Path) -> Case:
+    """The first CTs of four simulated patients."""
+    simulate_cohort(SimulationConfig(patients=4, seed=8), folder)
+    rows = pd.read_csv(folder / "imaging.csv")
+    rows = rows[(rows["timepoint"] == "baseline") & (rows["modality"] == "CT") & (rows["mask_roles"] == "lesion=*")]
+    regions = {}
+    for row in rows.itertuples():
+        labels = np.unique(sitk.GetArrayViewFromImage(sitk.ReadImage(folder / row.mask)))
+        for label in map(int, labels[labels > 0]):
+            regions[f"{row.patient_id}/lesion/{label}"] = (folder / row.image, folder / row.mask, label)
+    return Case(f"simulated cohort, {len(rows)} CTs, {len(regions)} lesions", folder, rows, regions, FULL)
+
+
+def real(data: Path, folder: Path) -> Case:
+    """A CT of the TCIA collection: 51 slices of 512 x 512, eight lesions."""
     source = data / "tcia_crlm_ct"
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(next((source / "dicom").iterdir()))))
@@ -82,7 +93,7 @@ def crlm(data: Path, folder: Path) -> Case:
     marked = sitk.ReadImage(next((source / "derived").glob("*lesion_cross_sections.nii.gz")))
     marked.CopyInformation(scan)
     sitk.WriteImage(sitk.Cast(marked, sitk.sitkUInt8), mask)
-    return Case("CRLM-CT-1006, 8 lesions", image, mask, "lesion=*", lesions(mask, 8), FULL)
+    return one_scan("real CT (TCIA), 8 lesions", folder, "lesion=*", lesions(mask, 8), FULL)
 
 
 def phantom(_: Path, folder: Path) -> Case:
@@ -119,18 +130,18 @@ def phantom(_: Path, folder: Path) -> Case:
     stored = sitk.ReadImage(organs)
     sitk.WriteImage(stored > 0, liver_mask)
     sitk.WriteImage(stored == 3, remnant_mask)
-    plain = lesions(mask, 12) | {("liver", 0): (liver_mask, 1), ("remnant", 0): (remnant_mask, 1)}
+    plain = lesions(mask, 12) | {"liver/0": (liver_mask, 1), "remnant/0": (remnant_mask, 1)}
     roles = "lesion=" + ",".join(map(str, range(1, 13))) + ";liver=20,21;remnant=21"
     profile = with_regions(FULL, "lesion", "liver", "remnant")
-    return Case("CT phantom 512x512x200, 12 lesions + liver + remnant", image, mask, roles, plain, profile)
+    return one_scan("CT phantom 512×512×200, 12 lesions, liver, remnant", folder, roles, plain, profile)
 
 
 def small(data: Path, folder: Path) -> Case:
     """One lesion of the phantom in its large CT."""
-    whole = phantom(data, folder)
+    phantom(data, folder)
     one = folder / "one.nii"
-    sitk.WriteImage(sitk.Cast(sitk.ReadImage(whole.mask) == 8, sitk.sitkUInt8), one)
-    return Case("one lesion in a CT of 512x512x200", whole.image, one, "lesion=*", lesions(one, 1), FULL)
+    sitk.WriteImage(sitk.Cast(sitk.ReadImage(folder / "mask.nii") == 8, sitk.sitkUInt8), one)
+    return one_scan("one lesion in a CT of 512×512×200", folder, "lesion=*", lesions(one, 1), FULL, mask="one.nii")
 
 
 def ibsi(data: Path, folder: Path) -> Case:
@@ -140,7 +151,7 @@ def ibsi(data: Path, folder: Path) -> Case:
     scan, marked = sitk.ReadImage(source / "image" / "phantom.nii.gz"), sitk.ReadImage(source / "mask" / "mask.nii.gz")
     write_ct(sitk.Cast(scan, sitk.sitkInt16), image)
     sitk.WriteImage(sitk.Cast(marked > 0, sitk.sitkUInt8), mask)
-    return Case("IBSI 1 CT phantom", image, mask, "lesion=*", lesions(mask, 1), FULL)
+    return one_scan("IBSI 1 CT phantom, 360,000 voxels", folder, "lesion=*", lesions(mask, 1), FULL)
 
 
 def liver(data: Path, folder: Path, profile: Profile, title: str) -> Case:
@@ -149,18 +160,18 @@ def liver(data: Path, folder: Path, profile: Profile, title: str) -> Case:
     image, mask = folder / "image.nii", folder / "mask.nii"
     write_ct(sitk.ReadImage(source / "example_ct_sm.nii.gz"), image)
     sitk.WriteImage(sitk.Cast(sitk.ReadImage(source / "example_seg.nii.gz") == 5, sitk.sitkUInt8), mask)
-    return Case(title, image, mask, "lesion=*", lesions(mask, 1), profile)
+    return one_scan(title, folder, "lesion=*", lesions(mask, 1), profile)
 
 
 def liver_original(data: Path, folder: Path) -> Case:
     """Whole liver, original image only."""
     only = with_regions(FULL, "lesion", wavelet=None, log_sigma_mm=None)
-    return liver(data, folder, only, "whole liver, original")
+    return liver(data, folder, only, "whole liver (1 million voxels), original image only")
 
 
 def liver_full(data: Path, folder: Path) -> Case:
     """Whole liver, all image types of the profile."""
-    return liver(data, folder, FULL, "whole liver, original + wavelet + LoG")
+    return liver(data, folder, FULL, "whole liver (1 million voxels)")
 
 
 def mr(data: Path, folder: Path) -> Case:
@@ -170,18 +181,7 @@ def mr(data: Path, folder: Path) -> Case:
     sitk.WriteImage(sitk.ReadImage(source / "example_mr_sm.nii.gz"), image)
     sitk.WriteImage(sitk.Cast(sitk.ReadImage(source / "example_seg_mr.nii.gz") == 5, sitk.sitkUInt8), mask)
     profile = with_regions(SHIPPED["mr-t1-hbp"], "lesion", wavelet="coif1", log_sigma_mm=(1, 2, 3))
-    return Case("MR, liver, normalised", image, mask, "lesion=*", lesions(mask, 1), profile)
-
-
-CASES: dict[str, Callable[[Path, Path], Case]] = {
-    "crlm": crlm,
-    "small": small,
-    "ibsi": ibsi,
-    "liver_original": liver_original,
-    "liver_full": liver_full,
-    "mr": mr,
-    "phantom": phantom,
-}
+    return one_scan("MR, whole liver, normalised", folder, "lesion=*", lesions(mask, 1), profile)
 
 
 @contextmanager
@@ -203,26 +203,19 @@ def run_plain(case: Case) -> Values:
     found: Values = {}
     with quiet():
         extractor = RadiomicsFeatureExtractor(parameters)
-        for region, (mask, label) in case.labels.items():
-            raw = extractor.execute(str(case.image), str(mask), label=label)
+        for region, (image, mask, label) in case.regions.items():
+            raw = extractor.execute(str(image), str(mask), label=label)
             found[region] = {k: complex(v).real for k, v in raw.items() if not k.startswith("diagnostics")}
     return found
 
 
-def run_ours(case: Case, jobs: int) -> ExtractionResult:
-    """The manifest of one scan, as `crlm extract` runs it."""
-    manifest = pd.DataFrame(
-        [
-            {
-                "patient_id": "P1", "timepoint": "baseline", "modality": case.profile.modality, "sequence": "x",
-                "image": case.image.name, "mask": case.mask.name, "mask_roles": case.roles,
-            }
-        ]
-    )  # fmt: skip
-    result = extract_cohort(manifest, case.image.parent, {f"{case.profile.modality}/*": case.profile}, jobs=jobs)
+def run_ours(case: Case, jobs: int) -> Values:
+    """The manifest as `crlm extract` runs it."""
+    profiles = {f"{case.profile.modality}/*": case.profile}
+    result = extract_cohort(case.manifest, case.folder, profiles, jobs=jobs)
     if len(result.exclusions):
-        raise SystemExit(f"{case.title}: {result.exclusions['reason'].tolist()}")
-    return result
+        raise RuntimeError(f"{case.title}: {result.exclusions['reason'].tolist()}")
+    return values_of(result)
 
 
 def values_of(result: ExtractionResult) -> Values:
@@ -230,79 +223,121 @@ def values_of(result: ExtractionResult) -> Values:
     found: Values = {}
     for table, key in ((result.features_lesion, "lesion"), (getattr(result, "features_region", None), "region")):
         for row in [] if table is None else table.to_dict("records"):
-            region = ("lesion", int(row["lesion"])) if key == "lesion" else (str(row["region"]), 0)
+            region = f"lesion/{int(row['lesion'])}" if key == "lesion" else f"{row['region']}/0"
             prefix = f"{key}__"
-            found[region] = {n.removeprefix(prefix): v for n, v in row.items() if n.startswith(prefix)}
+            values = {n.removeprefix(prefix): v for n, v in row.items() if n.startswith(prefix)}
+            found[f"{row['patient_id']}/{region}"] = values
     return found
 
 
-def differences(plain: Values, ours: Values) -> tuple[int, int, float]:
-    """Values compared, values that differ at all, largest relative difference; without undefined shape features."""
-    count, unequal, largest = 0, 0, 0.0
-    for region, expected in plain.items():
-        for name, value in expected.items():
-            got = ours[region][name]
-            if np.isnan(got):  # flagged: a region of one slice has no three-dimensional shape
-                continue
-            count += 1
-            if got != value:
-                unequal += 1
-                largest = max(largest, abs(got - value) / max(abs(value), 1e-12))
-    return count, unequal, largest
+def features_apart(ours: Values, plain: Values) -> float:
+    """Largest relative difference; without shape features of one slice, which we flag as undefined."""
+    defined = {r: {n: v for n, v in values.items() if not np.isnan(ours[r][n])} for r, values in plain.items()}
+    return apart({r: {n: ours[r][n] for n in values} for r, values in defined.items()}, defined)
 
 
-def pictologics_seconds(python: Path, case: Case, repeats: int) -> float:
-    """Median of the peer on the same files, after one warm-up (compilation)."""
-    script = Path(__file__).with_name("peer_pictologics.py")
-    command = [str(python), str(script), str(case.image), str(case.mask), str(repeats)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return float(statistics.median(json.loads(done.stdout.splitlines()[-1])))
+@dataclass(frozen=True)
+class Planned:
+    """How a case is measured."""
+
+    make: Callable[[Path, Path], Case]
+    tolerance: float
+    two: bool = False  # with two processes, too
+    repeats: int = 5
+    patience: float = 50.0
+    least: int = 2
+    quick: bool = False
 
 
-def measure(case: Case, repeats: int) -> dict[str, list[float]]:
-    """Seconds of each side, taking turns."""
-    sides: dict[str, Callable[[], Values | ExtractionResult]] = {
-        "plain": lambda: run_plain(case),
-        "1 process": lambda: run_ours(case, 1),
-        "2 processes": lambda: run_ours(case, 2),
-    }
-    kept = {name: side() for name, side in list(sides.items())[1:]}  # warm-up
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(repeats):
-        for name, side in sides.items():
-            start = time.perf_counter()
-            kept[name] = side()
-            seconds[name].append(time.perf_counter() - start)
-    values = {name: values_of(one) if isinstance(one, ExtractionResult) else one for name, one in kept.items()}
-    for name in ("1 process", "2 processes"):
-        count, unequal, largest = differences(values["plain"], values[name])
-        print(f"  {name}: {count} values, {unequal} not identical, largest relative difference {largest:.1e}")
-    return seconds
+# A rounding of the resampled image that the larger ones need is described in docs/extraction.md.
+PLANNED = (
+    Planned(simulated, 1e-12, two=True, quick=True),
+    Planned(real, 0.0, two=True),
+    Planned(small, 1e-12),
+    Planned(ibsi, 1e-9),
+    Planned(liver_original, 1e-9, repeats=3),
+    Planned(liver_full, 1e-9, repeats=2),
+    Planned(mr, 1e-9, repeats=3),
+    Planned(phantom, 1e-9, two=True, repeats=1),
+)
+OTHER_DEFINITIONS = "it computes the features of the IBSI"
+# Peers that are installed and timed, and whether their values have the definitions of pyradiomics.
+COMPARED = {"pyradiomics-cuda": True, "flash-radiomics": True, "pictologics": False, "z-rad": False, "mirp": False}
+NOT_TIMED = {
+    "pysera": "more than 200 s for one call on the IBSI phantom",
+    "fastrad": "no reader, resampling or filters of its own; on the IBSI phantom it needs more than 24 GiB",
+    "numpyradiomics": "no reader, resampling or filters of its own; 99 of the 107 features",
+    "radiomicsj": "needs Java 17",
+}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", default=",".join(CASES), help="of " + ", ".join(CASES))
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--data", type=Path, default=SHARED, help="folder with the real data")
-    parser.add_argument("--pictologics", type=Path, help="an interpreter that has pictologics")
-    arguments = parser.parse_args()
-    print(f"{platform.machine()}, Python {platform.python_version()}, medians of {arguments.repeats}")
-    for name in arguments.cases.split(","):
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                case = CASES[name](arguments.data, Path(folder))
-            except (RuntimeError, StopIteration, FileNotFoundError):
-                print(f"{name}: its data are absent, left out")
-                continue
-            print(f"{case.title}: {len(case.labels)} regions")
-            seconds = {side: statistics.median(taken) for side, taken in measure(case, arguments.repeats).items()}
-            for side, median in seconds.items():
-                print(f"  {side:12} {median:8.2f} s   {seconds['plain'] / median:6.1f} x", flush=True)
-            if name == "ibsi" and arguments.pictologics:
-                peer = pictologics_seconds(arguments.pictologics, case, arguments.repeats)
-                print(f"  pictologics  {peer:8.2f} s   ours takes {seconds['1 process'] / peer:.2f} of it")
+def entries(given: Given) -> Iterator[Entry]:
+    """All comparisons of extraction."""
+    for number, planned in enumerate(PLANNED):
+        if given.quick and not planned.quick:
+            continue
+        folder = given.folder / f"extraction{number}"
+        folder.mkdir()
+        try:
+            case = planned.make(given.data, folder)
+        except (RuntimeError, StopIteration, FileNotFoundError):
+            yield Absent("extraction", (planned.make.__doc__ or "").rstrip("."), "its data are not here")
+            continue
+        yield from against_plain(case, planned, given)
+        if planned.make is ibsi:
+            yield from against_peers(case, given)
+    yield from (Absent("extraction", name, reason) for name, reason in NOT_TIMED.items())
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def against_plain(case: Case, planned: Planned, given: Given) -> Iterator[Entry]:
+    """One process against the plain engine, and where asked two."""
+    for jobs in (1, given.jobs) if planned.two else (1,):
+        run_ours(case, jobs)  # compiled kernels and processes are there when the clock starts
+        yield Comparison(
+            "extraction", f"{case.title}, {jobs} process{'es' * (jobs > 1)}", named("pyradiomics-bhklab"),
+            partial(run_ours, case, jobs), partial(run_plain, case), features_apart, planned.tolerance,
+            repeats=planned.repeats, least=min(planned.least, planned.repeats), patience=planned.patience,
+            memory=jobs == 1, warm=False,
+        )  # fmt: skip
+
+
+def against_peers(case: Case, given: Given) -> Iterator[Entry]:
+    """The engines that live in environments of their own, on one region."""
+    (image, mask, _), *_ = case.regions.values()
+    for peer in EXTRACTORS:
+        try:
+            python = interpreter(peer, given.peers)
+        except InstallError as error:
+            yield Absent("extraction", peer.name, f"does not install: {error}")
+            continue
+        if peer.name not in COMPARED:
+            yield Absent("extraction", peer.name, "it installs, but no call of it is written here")
+            continue
+        yield from _against(peer, Remote(python, peer.name, image, mask, full=True), case)
+
+
+def _against(peer: Peer, remote: Remote, case: Case) -> Iterator[Entry]:
+    region = next(iter(case.regions))
+    try:
+        first = remote()  # compiles and imports what it needs; says whether the call works at all
+        slow = first.seconds > 20
+        note = "" if COMPARED[peer.name] else "not the same work"
+        if first.values is not None:
+            own = run_ours(case, 1)[region]
+            note = agreement_note(own, first.values)
+        yield Comparison(
+            "extraction", f"{case.title}, 1 process", peer.requirements[0].replace("==", " "),
+            partial(run_ours, case, 1), remote, OTHER_DEFINITIONS if first.values is None else note,
+            note="not the same work" if first.values is None else "", repeats=1 if slow else 5, least=1, warm=False,
+        )  # fmt: skip
+    except RuntimeError as error:
+        yield Absent("extraction", peer.name, f"it installs, but its call fails: {error}")
+    finally:
+        remote.close()
+
+
+def agreement_note(ours: dict[str, float], theirs: dict[str, float]) -> str:
+    """How many features of a fork equal ours."""
+    shared = [name for name in ours if name in theirs]
+    equal = sum(apart(ours[name], theirs[name]) <= 1e-9 for name in shared)
+    return f"{equal} of {len(ours)} equal to 1e-09"

@@ -2,31 +2,19 @@
 
 Ours: `read_scan` and `read_mask` (every check, all segments on the grid of the image, roles assigned).
 Bare: SimpleITK's series reader, and highdicom's `segread` with the frames of all segments as one array.
-
-    python benchmarks/reading.py [--repeats 5] [--keep FOLDER]
-
-Prints the median of each, and their ratio (target: at most 1.2). Both are warmed up once and take turns, so that a busy
-machine hits them alike; every read is checked to give the same voxels.
 """
 
 from __future__ import annotations
 
-import argparse
-import platform
-import statistics
-import sys
-import tempfile
-import time
-import warnings
-from collections.abc import Callable
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import highdicom as hd
 import numpy as np
 import SimpleITK as sitk
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from dicom_examples import Series, image_slices, save_one, segmentation
+from measuring import Comparison, Entry, Given, named
 
 from radiomics_crlm.imaging.masks import MaskSet, read_mask, read_scan
 
@@ -34,15 +22,15 @@ SHAPE = (300, 512, 512)
 ROLES = "lesion=Tumor_*;liver=Liver;remnant=Liver Remnant;hepatic_veins=Hepatic;portal_vein=Portal"
 
 
-def ellipsoid(centre: tuple[int, int, int], radii: tuple[int, int, int]) -> np.ndarray:
-    """Voxels of an ellipsoid."""
-    axes = np.ogrid[tuple(slice(n) for n in SHAPE)]
-    return np.asarray(sum(((a - c) / r) ** 2 for a, c, r in zip(axes, centre, radii, strict=True)) < 1)
+def make(folder: Path, shape: tuple[int, int, int]) -> None:
+    """Write the CT and the segmentation: liver, remnant, two vessel trees, eight lesions; scaled to the shape."""
+    scale = [n / whole for n, whole in zip(shape, SHAPE, strict=True)]
+    axes = [axis / s for axis, s in zip(np.ogrid[tuple(slice(n) for n in shape)], scale, strict=True)]
 
+    def ellipsoid(centre: tuple[int, int, int], radii: tuple[int, int, int]) -> np.ndarray:
+        return np.asarray(sum(((a - c) / r) ** 2 for a, c, r in zip(axes, centre, radii, strict=True)) < 1)
 
-def make(folder: Path) -> None:
-    """Write the CT and the segmentation: liver, remnant, two vessel trees, eight lesions."""
-    values = np.random.default_rng(0).normal(40, 20, SHAPE).astype(np.int16)
+    values = np.random.default_rng(0).normal(40, 20, shape).astype(np.int16)
     slices = image_slices(values, Series(spacing=(0.8, 0.8, 1.0), origin=(-200.0, -200.0, 0.0)))
     masks = {
         "Liver": ellipsoid((150, 256, 200), (110, 130, 120)),
@@ -75,49 +63,17 @@ def bare(folder: Path) -> tuple[np.ndarray, int]:
     return image, int(np.count_nonzero(volume.array))
 
 
-def timed(read: Callable[[Path], tuple[np.ndarray, int]], folder: Path) -> tuple[float, np.ndarray, int]:
-    """Seconds, image and count of one read."""
-    started = time.perf_counter()
-    image, count = read(folder)
-    return time.perf_counter() - started, image, count
+def voxels_apart(first: tuple[np.ndarray, int], second: tuple[np.ndarray, int]) -> float:
+    """0 if every voxel and the number of marked ones are the same."""
+    return 0.0 if np.array_equal(first[0], second[0]) and first[1] == second[1] else float("inf")
 
 
-def run(folder: Path, repeats: int) -> float:
-    """Time both in turn and print the medians; the ratio."""
-    if not (folder / "seg.dcm").exists():
-        make(folder)
-    seconds: dict[str, list[float]] = {"ours": [], "bare": []}
-    for k in range(repeats + 1):
-        first, image, count = timed(ours, folder)
-        second, expected, wanted = timed(bare, folder)
-        if not np.array_equal(image, expected) or count != wanted:
-            raise SystemExit("the two reads differ")
-        if k:  # the first round warms up the files and the imports
-            seconds["ours"].append(first)
-            seconds["bare"].append(second)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    ratio = medians["ours"] / medians["bare"]
-    print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, {repeats} repeats")
-    for name, values in seconds.items():
-        print(f"{name}: median {medians[name]:.2f} s (from {min(values):.2f} to {max(values):.2f})")
-    print(f"ratio ours / bare: {ratio:.2f} (target at most 1.20)")
-    return ratio
-
-
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--keep", type=Path, help="folder for the files (about 190 MB); default: a temporary one")
-    options = parser.parse_args()
-    warnings.simplefilter("ignore")
-    if options.keep is not None:
-        options.keep.mkdir(parents=True, exist_ok=True)
-        run(options.keep, options.repeats)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        run(Path(folder), options.repeats)
-
-
-if __name__ == "__main__":
-    main()
+def entries(given: Given) -> Iterator[Entry]:
+    """The one comparison of reading."""
+    shape = (60, 256, 256) if given.quick else SHAPE
+    make(given.folder, shape)
+    title = f"DICOM CT of {shape[1]}×{shape[2]}×{shape[0]} and a DICOM SEG of 12 segments"
+    yield Comparison(
+        "reading", title, named("SimpleITK", "highdicom"), partial(ours, given.folder), partial(bare, given.folder),
+        voxels_apart, note="the peers check nothing; ours may take 1.2 of their time", memory=True,
+    )  # fmt: skip

@@ -1,20 +1,17 @@
-"""Rows per second of the rules: all of them in blocks, and additive scores by table against one patient at a time.
+"""The rules: whole tables in blocks, against the same engine asked for one patient at a time.
 
-    python benchmarks/rules.py [--patients 20000] [--repeats 3]
-
-One run, medians over the repeats, one process. A result is one patient and one rule.
+A result is one patient and one rule. No other package with these rules was found for Python.
 """
 
 from __future__ import annotations
 
-import argparse
-import resource
 import statistics
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
+from measuring import Comparison, Entry, Figure, Given, apart, timed
 
 from radiomics_crlm import clinical
 from radiomics_crlm.clinical.catalogue import rules
@@ -22,7 +19,6 @@ from radiomics_crlm.clinical.table import default_rules
 from radiomics_crlm.clinical.vocabulary import vocabulary
 
 _UNKNOWN = 0.15
-_ONE_BY_ONE = 300
 _OF_BUNDLES = ("fong_crs", "fong_binary", "tbs2018", "mcs2019", "timing_eahpba2023")
 
 
@@ -50,46 +46,44 @@ def simulated(patients: int, seed: int = 20261121) -> pd.DataFrame:
     return pd.DataFrame(out)
 
 
-def median_seconds(work: Callable[[], object], repeats: int) -> float:
-    """Median wall time."""
-    taken = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - start)
-    return statistics.median(taken)
+def by_table(table: pd.DataFrame, chosen: Sequence[str]) -> dict[str, object]:
+    """Status and numbers of every patient and rule, in their order."""
+    long = clinical.evaluate_table(table, chosen)
+    return {name: long[name].to_numpy() for name in ("status", "score", "value")}
+
+
+def one_by_one(rows: Sequence[dict[str, object]], chosen: Sequence[str]) -> dict[str, object]:
+    """The same by a loop."""
+    found = [clinical.evaluate(name, row) for row in rows for name in chosen]
+    numbers = {name: np.array([getattr(one, name) for one in found], dtype=float) for name in ("score", "value")}
+    return {"status": np.array([one.status for one in found], dtype=object), **numbers}
+
+
+def entries(given: Given) -> Iterator[Entry]:
+    """Tables against the loop, then rates."""
+    count = 100 if given.quick else 1000
+    few = simulated(count)
+    rows = few.to_dict("records")
+    additive = [name for name, rule in rules().items() if rule.method == "additive"]
+    for title, chosen in ((f"{len(additive)} additive scores", additive), ("all default rules", default_rules())):
+        yield Comparison(
+            "rules", f"{title}, {count} patients", "one patient at a time", partial(by_table, few, chosen),
+            partial(one_by_one, rows, chosen), apart, repeats=3,
+        )  # fmt: skip
+    table = simulated(2000 if given.quick else 20_000)
+    yield partial(rate, "all default rules, one process", len(table), partial(all_rules, table))
+    own = table[[name for name in table if any(name in clinical.inputs_of(rule) for rule in _OF_BUNDLES)]]
+    words = f"words and numbers of {len(_OF_BUNDLES)} rules, as batch scores show them"
+    yield partial(rate, words, len(table), partial(clinical.shown, own, _OF_BUNDLES))
+
+
+def rate(what: str, patients: int, work: Callable[[], object]) -> Figure:
+    """Patients per second, median of three."""
+    taken = statistics.median(timed(work).seconds for _ in range(3))
+    return Figure("rules", f"{what}, {patients:,} patients", f"{patients / taken:,.0f} patients/s")
 
 
 def all_rules(table: pd.DataFrame) -> None:
     """All default rules, block by block, as long tables that are thrown away."""
     for block in clinical.evaluate_blocks(table):
         block.long()
-
-
-def main() -> None:
-    """Print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--patients", type=int, default=20000)
-    parser.add_argument("--repeats", type=int, default=3)
-    options = parser.parse_args()
-    table = simulated(options.patients)
-    count = len(default_rules())
-    whole = median_seconds(lambda: all_rules(table), options.repeats)
-    rate = options.patients / whole
-    print(f"all {count} default rules: {rate:.0f} patients/s, {rate * count:.0f} results/s")
-    print(f"100,000 patients at this rate: {100_000 / rate:.0f} s")
-    own = table[[name for name in table if any(name in clinical.inputs_of(rule) for rule in _OF_BUNDLES)]]
-    words = options.patients / median_seconds(lambda: clinical.shown(own, _OF_BUNDLES), options.repeats)
-    print(f"words and numbers of {len(_OF_BUNDLES)} rules, as batch scores show them: {words:.0f} rows/s")
-    additive = [name for name, rule in rules().items() if rule.method == "additive"]
-    by_table = median_seconds(lambda: clinical.evaluate_table(table, additive), options.repeats) / options.patients
-    some = table.head(_ONE_BY_ONE).to_dict("records")
-    loop = median_seconds(lambda: [clinical.evaluate(name, row) for row in some for name in additive], options.repeats)
-    ratio = loop / len(some) / by_table
-    print(f"{len(additive)} additive scores: table {1 / by_table:.0f} patients/s, one patient at a time "
-          f"{len(some) / loop:.0f} patients/s, ratio {ratio:.0f}")  # fmt: skip
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
-
-
-if __name__ == "__main__":
-    main()

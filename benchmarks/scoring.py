@@ -1,34 +1,32 @@
-"""Rows per second of batch scoring: the whole of it, and against a plain loop over MLflow and shap on the same model.
+"""Batch scoring: `crlm score` against MLflow and shap on the same model.
 
-    python benchmarks/scoring.py [--rows 200000] [--jobs 2] [--repeats 3] [--plain 100] [--megabytes 0]
+The whole of `crlm score`: a CSV file of 18 clinical columns is read, typed and checked; two rules, flags,
+probabilities and SHAP values are computed; Parquet, CSV and the summary are written. The workers of several processes
+have been started before (one small table), as starting them takes seconds whatever the table.
 
-The whole of ``crlm score``: a CSV file of 18 clinical columns is read, typed and checked; two rules, flags,
-probabilities (and SHAP values) are computed; Parquet, CSV and the summary are written. The workers of several processes
-have been started before (one small table), as starting them takes seconds whatever the table. Rows per second of
-processor time of this process say what a busy machine hides.
-
-The plain loop has the same scikit-learn pipeline, logged with ``mlflow.sklearn`` in a new store and loaded as a pyfunc:
-one row after the other is predicted and explained by an explainer of shap that was made once. It reads no file, checks
-nothing, and knows neither rules nor flags. Its risks must equal ours to 1e-9, its SHAP values to 1e-5.
-
-``--megabytes`` also scores a table of that size in a process of its own, and reports its peak memory.
+The peers have the same scikit-learn pipeline, logged with ``mlflow.sklearn`` in a new store and loaded as a pyfunc,
+and an explainer of shap that was made once: a loop over rows, and the whole table at once. They get typed rows, check
+nothing, write nothing, and know neither rules nor flags.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+import shap
+from measuring import Comparison, Entry, Figure, Given, Timed, apart, named, timed
 from sklearn.pipeline import Pipeline
 
 from radiomics_crlm.config import load_endpoints
@@ -123,17 +121,26 @@ def trained(learner: str, folder: Path) -> tuple[Pipeline, pd.DataFrame]:
     return pipeline, table
 
 
-def plain_loop(pipeline: Pipeline, table: pd.DataFrame, background: pd.DataFrame, store: Path) -> Callable[[], Any]:
-    """One row after the other: predict of the pyfunc, SHAP values of shap."""
-    import mlflow
-    import shap
+@dataclass(frozen=True)
+class Scored:
+    """Risks (n) and SHAP values (n x inputs) of the first scored rows."""
 
+    risk: np.ndarray
+    values: np.ndarray
+
+
+def logged(pipeline: Pipeline, store: Path) -> str:
+    """The pipeline in a new store of MLflow; where it lies."""
+    store.mkdir(exist_ok=True)
     mlflow.set_tracking_uri(f"sqlite:///{store / 'mlflow.db'}")
     mlflow.create_experiment("plain", artifact_location=(store / "artefacts").as_uri())
     mlflow.set_experiment("plain")
     with mlflow.start_run():
-        logged = mlflow.sklearn.log_model(pipeline, name="model", serialization_format="cloudpickle")
-    loaded = mlflow.pyfunc.load_model(logged.model_uri)
+        return str(mlflow.sklearn.log_model(pipeline, name="model", serialization_format="cloudpickle").model_uri)
+
+
+def explain(pipeline: Pipeline, background: pd.DataFrame) -> Callable[[pd.DataFrame], np.ndarray]:
+    """SHAP values of rows, by an explainer that is made here."""
     learner = pipeline[-1]
     if hasattr(learner, "booster_"):
         explainer = shap.TreeExplainer(learner.booster_)
@@ -141,14 +148,22 @@ def plain_loop(pipeline: Pipeline, table: pd.DataFrame, background: pd.DataFrame
         inputs = np.asarray(pipeline[:-1].transform(background))
         masker = shap.maskers.Independent(inputs, max_samples=len(inputs))
         explainer = shap.LinearExplainer((learner.coef_, learner.intercept_), masker)
+    return lambda rows: np.asarray(explainer.shap_values(np.asarray(pipeline[:-1].transform(rows))))
+
+
+def row_by_row(loaded: Any, shap_values: Callable[[pd.DataFrame], np.ndarray], table: pd.DataFrame) -> Timed:
+    """Predict and explain one row after the other; seconds per 1,000 rows."""
     rows = [table.iloc[[position]] for position in range(len(table))]
+    done = timed(lambda: [(float(np.ravel(loaded.predict(row))[0]), np.ravel(shap_values(row))) for row in rows])
+    risk, values = zip(*done.values, strict=True)
+    return Timed(done.seconds / len(table) * 1000, Scored(np.array(risk), np.array(values)))
 
-    def work() -> tuple[np.ndarray, np.ndarray]:
-        risk = [float(np.ravel(loaded.predict(row))[0]) for row in rows]
-        values = [np.ravel(explainer.shap_values(np.asarray(pipeline[:-1].transform(row)))) for row in rows]
-        return np.array(risk), np.array(values)
 
-    return work
+def at_once(loaded: Any, shap_values: Callable[[pd.DataFrame], np.ndarray], table: pd.DataFrame, first: int) -> Timed:
+    """Predict and explain the whole table; seconds per 1,000 rows, values of the first ones."""
+    done = timed(lambda: (np.ravel(loaded.predict(table)), shap_values(table)))
+    risk, values = done.values
+    return Timed(done.seconds / len(table) * 1000, Scored(risk[:first], values[:first]))
 
 
 def score(bundle: Path, cohort: Path, out: Path, *, jobs: int, attributions: bool) -> None:
@@ -156,121 +171,102 @@ def score(bundle: Path, cohort: Path, out: Path, *, jobs: int, attributions: boo
     score_folder(bundle, cohort, out, jobs=jobs, progress=lambda *_: None, attributions=attributions)
 
 
-def median_seconds(work: Callable[[int], object], repeats: int) -> float:
-    """Median wall time; the work gets the number of the repeat."""
-    taken = []
-    for repeat in range(repeats):
-        start = time.perf_counter()
-        work(repeat)
-        taken.append(time.perf_counter() - start)
-    return statistics.median(taken)
+def ours(folder: Path, outs: Iterator[int], rows: int, first: int) -> Timed:
+    """The whole of ``crlm score`` in one process; seconds per 1,000 rows, values of the first scored ones."""
+    out = folder / f"out{next(outs)}"
+    done = timed(partial(score, folder / "bundle", folder / "cohort", out, jobs=1, attributions=True))
+    scores = pq.read_table(out / "scores.parquet").to_pandas()
+    attributed = pq.read_table(out / "attributions.parquet", columns=["attribution"]).to_pandas()
+    risk = scores.loc[scores["status"] == "scored", "risk"].to_numpy()
+    values = attributed["attribution"].to_numpy().reshape(len(risk), -1)
+    return Timed(done.seconds / rows * 1000, Scored(risk[:first], values[:first]))
 
 
-def compare(learner: str, folder: Path, plain_rows: int, ours_rows: int, repeats: int) -> str:
-    """A line of the table: both ways on the same model."""
+def scores_apart(own: Scored, peer: Scored) -> float:
+    """Largest relative difference of risks, and of SHAP values relative to the largest of them; risks to 1e-9."""
+    risks = apart(own.risk, peer.risk)
+    largest = float(np.abs(peer.values).max())
+    return max(risks if risks <= 1e-9 else np.inf, float(np.abs(own.values - peer.values).max()) / largest)
+
+
+def typed(cohort: Path, scored: np.ndarray) -> pd.DataFrame:
+    """The predictors of the rows that are scored, as a model gets them."""
+    schema = load_schema("clinical")
+    raw = pd.read_csv(cohort / "clinical.csv", dtype="str", keep_default_na=False)
+    specs = [schema.columns[name] for name in INPUTS]
+    inputs = [InputSpec(s.name, "clinical", _KINDS[s.type], s.allowed, False, s.available_at) for s in specs]
+    return assemble(parse_table(raw, schema).table[scored], None, inputs, None, speaks_at="preoperative")
+
+
+def against_peers(learner: str, folder: Path, rows: int, first: int) -> Iterator[Entry]:
+    """Both ways of the peers on one model."""
     pipeline, background = trained(learner, folder / "bundle")
-    few, many = folder / "few", folder / "many"
-    write_cohort(few, plain_rows)
-    write_cohort(many, ours_rows)
-    score(folder / "bundle", few, folder / "few_out", jobs=1, attributions=True)
-    scores = pq.read_table(folder / "few_out" / "scores.parquet").to_pandas()
-    rows = (scores["status"] == "scored").to_numpy()
-    typed = parse_table(pd.read_csv(few / "clinical.csv", dtype="str", keep_default_na=False), load_schema("clinical"))
-    inputs = [InputSpec(n, "clinical", _KINDS[s.type], s.allowed, False, s.available_at) for n, s in _specs().items()]
-    table = assemble(typed.table[rows], None, inputs, None, speaks_at="preoperative")
-    work = plain_loop(pipeline, table, background, folder)
-    risk, values = work()
-    attributed = pq.read_table(folder / "few_out" / "attributions.parquet").to_pandas()
-    ours = attributed["attribution"].to_numpy().reshape(values.shape)
-    apart = float(np.abs(risk - scores["risk"][rows].to_numpy()).max()), float(np.abs(values - ours).max())
-    if apart[0] > 1e-9 or apart[1] > 1e-5:
-        raise SystemExit(f"{learner}: the ways differ: risk by {apart[0]:.1e}, SHAP values by {apart[1]:.1e}")
-    plain = len(table) / median_seconds(lambda _: work(), repeats)
-    taken = median_seconds(
-        lambda k: score(folder / "bundle", many, folder / f"many_out{k}", jobs=1, attributions=True), repeats
-    )
-    rate = ours_rows / taken
-    return f"{learner:14} {plain:12.0f} {rate:12.0f} {rate / plain:8.0f}x {apart[0]:12.1e} {apart[1]:12.1e}"
+    write_cohort(folder / "cohort", rows)
+    score(folder / "bundle", folder / "cohort", folder / "out", jobs=1, attributions=False)
+    status = pq.read_table(folder / "out" / "scores.parquet", columns=["status"]).to_pandas()["status"]
+    table = typed(folder / "cohort", (status == "scored").to_numpy())
+    loaded, shap_values = mlflow.pyfunc.load_model(logged(pipeline, folder / "store")), explain(pipeline, background)
+    mine = partial(ours, folder, count(), rows, first)
+    peer = named("mlflow", "shap")
+    work = f"`crlm score` with SHAP, {learner}, per 1,000 rows of a table of {rows:,}, 1 process"
+    yield Comparison(
+        "scoring", work, f"loop over rows, {peer}", mine, partial(row_by_row, loaded, shap_values, table[:first]),
+        scores_apart, 1e-5, "the peer reads, checks and writes nothing", repeats=3,
+    )  # fmt: skip
+    yield Comparison(
+        "scoring", work, f"whole table at once, {peer}", mine, partial(at_once, loaded, shap_values, table, first),
+        scores_apart, 1e-5, "the peer reads, checks and writes nothing, and gives no rules, flags or intervals",
+        repeats=3,
+    )  # fmt: skip
 
 
-def _specs() -> dict[str, Any]:
-    return {name: load_schema("clinical").columns[name] for name in INPUTS}
-
-
-def throughput(folder: Path, rows: int, jobs: int, repeats: int) -> list[str]:
-    """Lines of the table: the whole of it, by number of processes."""
+def throughput(folder: Path, rows: int, jobs: int) -> Iterator[Entry]:
+    """Rows per second of the whole of it, by number of processes."""
     trained("ridge", folder / "bundle")
-    cohort = folder / "cohort"
-    write_cohort(cohort, rows)
-    warm = folder / "warm"
-    write_cohort(warm, 60_000)
-    lines = []
-    for attributions in (False, True):
+    write_cohort(folder / "cohort", rows)
+    write_cohort(folder / "warm", min(rows, 60_000))
+    for attributions, target in ((False, "50,000 rows/s"), (True, "500 rows/s")):
         for processes in dict.fromkeys((1, jobs)):
-            label = f"{processes}_{attributions}"
-            score(folder / "bundle", warm, folder / f"warm_{label}", jobs=processes, attributions=attributions)
+            yield partial(_rate, folder, rows, processes, attributions, target)
 
-            def work(k: int, p: int = processes, a: bool = attributions) -> None:
-                score(folder / "bundle", cohort, folder / f"out_{p}_{a}_{k}", jobs=p, attributions=a)
 
-            began = time.process_time()
-            rate = rows / median_seconds(work, repeats)
-            own = f"{rows * repeats / (time.process_time() - began):12.0f}" if processes == 1 else ""
-            lines.append(f"{'with' if attributions else 'without':8} {processes:10} {rate:12.0f} {own}")
-    return lines
+def _rate(folder: Path, rows: int, jobs: int, attributions: bool, target: str) -> Figure:
+    label = f"{jobs}_{attributions}"
+    score(folder / "bundle", folder / "warm", folder / f"warm_{label}", jobs=jobs, attributions=attributions)
+    taken = []
+    for repeat in range(3):
+        out = folder / f"out_{label}_{repeat}"
+        taken.append(
+            timed(partial(score, folder / "bundle", folder / "cohort", out, jobs=jobs, attributions=attributions))
+        )
+    rate = rows / statistics.median(one.seconds for one in taken)
+    what = f"whole of `crlm score`, {rows:,} rows, ridge, {'with' if attributions else 'without'} SHAP, {jobs} process"
+    return Figure("scoring", what + "es" * (jobs > 1), f"{rate:,.0f} rows/s", target)
 
 
 _ALONE = """
-import sys, time
+import sys
 from pathlib import Path
 from radiomics_crlm.parallel import peak_memory
 from radiomics_crlm.study.score import score_folder
-began = time.monotonic()
-done = score_folder(*map(Path, sys.argv[1:4]), jobs=int(sys.argv[4]), progress=lambda *_: None)
-taken = time.monotonic() - began
-print(f"{done.rows} rows, {taken:.0f} s, {done.rows / taken:.0f} rows/s, peak memory {peak_memory() / 2**20:.0f} MiB")
+score_folder(*map(Path, sys.argv[1:4]), jobs=1, progress=lambda *_: None)
+print(round(peak_memory() / 2**20))
 """
 
 
-def memory(folder: Path, megabytes: float, jobs: int) -> list[str]:
-    """Peak memory of the process that reads and writes, for a small table and a large one."""
-    trained("ridge", folder / "bundle")
-    lines = []
-    for size in (10.0, megabytes):
-        cohort = folder / f"cohort{size:.0f}"
-        write_cohort(cohort, 1, megabytes=size)
-        arguments = [folder / "bundle", cohort, folder / f"out{size:.0f}", jobs]
-        command = [sys.executable, "-c", _ALONE, *map(str, arguments)]
-        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-        lines.append(f"{size:8.0f} MB: {said}")
-    return lines
+def memory(folder: Path, rows: int) -> Figure:
+    """Peak memory of a process that scores so many rows."""
+    write_cohort(folder / f"memory{rows}", rows)
+    arguments = [folder / "bundle", folder / f"memory{rows}", folder / f"memory_out{rows}"]
+    command = [sys.executable, "-c", _ALONE, *map(str, arguments)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    return Figure("scoring", f"peak memory of `crlm score`, {rows:,} rows, 1 process", f"{said} MiB")
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--plain", type=int, default=100, help="rows of the plain loop")
-    parser.add_argument("--megabytes", type=float, default=0.0, help="size of a table whose memory is measured")
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        print(f"whole of 'crlm score', {asked.rows} rows of 18 columns, ridge, median of {asked.repeats}")
-        print(f"{'SHAP':8} {'processes':>10} {'rows/s':>12} {'rows/CPU s':>12}")
-        for line in throughput(folder / "whole", asked.rows, asked.jobs, asked.repeats):
-            print(line, flush=True)
-        print(f"\nwith SHAP values, one process: a plain loop over {asked.plain} rows, and 'crlm score'")
-        heads = ("plain rows/s", "ours rows/s", "ratio", "risk apart", "SHAP apart")
-        print(f"{'learner':14} {heads[0]:>12} {heads[1]:>12} {heads[2]:>9} {heads[3]:>12} {heads[4]:>12}")
-        for learner in ("ridge", "xgboost"):
-            print(compare(learner, folder / learner, asked.plain, asked.rows, asked.repeats), flush=True)
-        if asked.megabytes:
-            print("\nmemory")
-            for line in memory(folder / "memory", asked.megabytes, asked.jobs):
-                print(line, flush=True)
-
-
-if __name__ == "__main__":
-    main()
+def entries(given: Given) -> Iterator[Entry]:
+    """Scoring against peers, then rates and memory."""
+    for learner in ("ridge",) if given.quick else ("ridge", "xgboost"):
+        yield from against_peers(learner, given.folder / learner, *((500, 20) if given.quick else (20_000, 100)))
+    whole = given.folder / "whole"
+    yield from throughput(whole, 5_000 if given.quick else 200_000, given.jobs)
+    yield from (partial(memory, whole, rows) for rows in ((5_000,) if given.quick else (20_000, 400_000)))

@@ -1,9 +1,9 @@
-"""Repeated nested cross-validation: ours against the same design written plainly with scikit-learn and survival packages.
+"""Repeated nested cross-validation: ours against the same design written plainly with scikit-learn.
 
-The design is that of the clinical TCIA experiment (repeated 5-fold outer, 5 inner folds, 13 clinical columns). Plainly is
-``GridSearchCV`` over a ``Pipeline`` inside ``cross_validate``: the same preprocessing, learners, candidates, folds and choice
-among candidates, so the mean scores of both must agree. With scikit-survival or lifelines the learner is theirs, too.
-Without the data a table of the same shape is simulated.
+The design is that of the clinical TCIA experiment (repeated 5-fold outer, 5 inner folds, 13 clinical columns).
+Plainly is ``GridSearchCV`` over a ``Pipeline`` inside ``cross_validate``: the same preprocessing, learners,
+candidates, folds and choice among candidates, so the mean scores of both must agree. With scikit-survival or
+lifelines the learner is theirs, too. Without the data a table of the same shape is simulated.
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ class ScikitSurvivalRidge(BaseEstimator):
 
 
 class LifelinesRidge(BaseEstimator):
-    """The Cox model of lifelines with our scale of the penalty: lifelines penalises coefficients of standardised columns."""
+    """The Cox model of lifelines with our scale of the penalty; it penalises coefficients of standardised columns."""
 
     def __init__(self, penalty: float = 1.0) -> None:
         self.penalty = penalty

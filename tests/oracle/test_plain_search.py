@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -12,19 +12,13 @@ import pytest
 
 from radiomics_crlm.modelling.recipe import Recipe
 
-_FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "training.py"
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 
 @pytest.fixture(scope="module")
 def training() -> ModuleType:
     """The benchmark, which writes the design both ways."""
-    spec = importlib.util.spec_from_file_location("training_benchmark", _FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("training")
 
 
 FAST = [
