@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from filelock import FileLock, Timeout
 
 import radiomics_crlm
 from radiomics_crlm import parallel
 from radiomics_crlm.config import CohortNotes
 from radiomics_crlm.errors import CrlmError, InputError
 from radiomics_crlm.provenance.files import canonical_json, sha256_bytes, sha256_file, write_json
+from radiomics_crlm.provenance.locks import LOCK, alone
 from radiomics_crlm.provenance.tables import table_digest
 from radiomics_crlm.provenance.versions import versions
 from radiomics_crlm.scoring.admission import FIRST_ROW, Imaging, check_cohort
@@ -36,7 +36,7 @@ from radiomics_crlm.scoring.source import Frame, Keys, Source, patient_keys, sur
 SUMMARY, UNFINISHED = "summary.json", ".unfinished"
 BLOCK = 50_000
 """Rows that are scored at a time."""
-_RUN, _PARTS, _LOCK = "run.json", "parts", "lock"
+_RUN, _PARTS = "run.json", "parts"
 # Dask takes over all tasks that it is given, with their rows; this many per worker keep it busy.
 _PER_WORKER = 4
 _LIBRARIES = ("numpy", "pandas", "xgboost-cpu")
@@ -143,7 +143,9 @@ def score_source(
     LeakError
         If the cohort knows an input only after the model speaks.
     CrlmError
-        If the output cannot be written, or workers died again and again; what was computed is kept.
+        If workers died again and again.
+    OSError
+        If the output cannot be written. Either way what was computed is kept.
     """
     batch = _Batch(bundle, source, out, imaging or Imaging(), notes or CohortNotes(), options or Options())
     return batch.run()
@@ -340,28 +342,15 @@ def _finished(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
 def _work(out: Path, identity: Mapping[str, Any]) -> Iterator[None]:
     """Work on an output folder, alone; what is unfinished stays there until all is written."""
     folder = out / UNFINISHED
-    with _writing():
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / _LOCK)
+    with alone(folder):
+        fresh = _enter(folder, identity)
         try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise InputError(
-                "another process works in the output folder", remedy="wait for it, or name another folder"
-            ) from None
-        except NotImplementedError:  # some file systems of clusters know no locks
-            pass
-        try:
-            fresh = _enter(folder, identity)
-            try:
-                yield
-            except InputError:
-                if fresh:  # a table that has to be corrected is another table
-                    shutil.rmtree(folder, ignore_errors=True)
-                raise
-            shutil.rmtree(folder, ignore_errors=True)
-        finally:
-            lock.release()
+            yield
+        except InputError:
+            if fresh:  # a table that has to be corrected is another table
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _enter(folder: Path, identity: Mapping[str, Any]) -> bool:
@@ -373,21 +362,8 @@ def _enter(folder: Path, identity: Mapping[str, Any]) -> bool:
         theirs = None
     if theirs == identity:
         return False
-    others = {entry.name for entry in folder.iterdir()} - {_LOCK, _RUN, _PARTS}
+    others = {entry.name for entry in folder.iterdir()} - {LOCK, _RUN, _PARTS}
     if others or any((folder / _PARTS).glob("*")):
         raise _foreign()
     write_json(path, dict(identity))
     return True
-
-
-@contextmanager
-def _writing() -> Iterator[None]:
-    """One kind of error where the output cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        raise CrlmError(
-            "the output folder cannot be written",
-            got=error.strerror or type(error).__name__,
-            remedy="what was computed is kept; make room, or choose another folder, and repeat the command",
-        ) from None

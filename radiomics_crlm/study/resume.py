@@ -6,25 +6,23 @@ run is finished the folder goes.
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from radiomics_crlm.config import ExperimentConfig
 from radiomics_crlm.errors import CrlmError, InputError
 from radiomics_crlm.features.parts import engine
 from radiomics_crlm.modelling.code_version import learner_code
 from radiomics_crlm.provenance.files import read_json, remove_leftovers, write_json
+from radiomics_crlm.provenance.locks import LOCK, alone
 from radiomics_crlm.provenance.versions import lock_fingerprint, versions
 from radiomics_crlm.study.checkpoints import Checkpoints, digest
 
 FOLDER = ".unfinished"
 """In the out folder, as long as the run is not finished."""
-_RUN, _DATA, _LOCK, _FINISHED, _FOLDS = "run.json", "data.json", "lock", "finished", "folds"
+_RUN, _DATA, _FINISHED, _FOLDS = "run.json", "data.json", "finished", "folds"
 _EXPECTED = "a new or empty folder, or the unfinished run of this very experiment"
 _REMEDY = "name another folder, or remove it"
 _WORDS = {
@@ -133,17 +131,7 @@ def unfinished_run(out: Path, mine: Mapping[str, str]) -> Iterator[Unfinished]:
     """
     _refuse_foreign(out)
     folder = out / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / _LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(
-            "another process works on the run in the out folder", remedy="wait for it, or name another folder"
-        ) from None
-    except NotImplementedError:  # some file systems of clusters know no locks
-        logging.getLogger(__name__).warning("the out folder cannot be locked; let no two processes work in it")
-    try:
+    with alone(folder):
         run = Unfinished(out, resumed=_enter(out, mine))
         try:
             yield run
@@ -154,8 +142,6 @@ def unfinished_run(out: Path, mine: Mapping[str, str]) -> Iterator[Unfinished]:
         if run.finished:
             _sweep(folder)
             _remove(folder)
-    finally:
-        lock.release()
 
 
 def is_finished(out: Path) -> bool:
@@ -207,7 +193,7 @@ def _enter(out: Path, mine: Mapping[str, str]) -> bool:
 def _sweep(folder: Path) -> None:
     """Empty a folder but for the word that the run is finished, and the lock."""
     for path in folder.iterdir():
-        if path.name not in (_FINISHED, _LOCK):
+        if path.name not in (_FINISHED, LOCK):
             _remove(path)
 
 

@@ -51,7 +51,7 @@ def score_folder(
     ------
     InputError, LeakError
         If the bundle is refused, or the cohort is unusable as a whole. Bad rows and bad scans become abstentions.
-    CrlmError
+    OSError
         If the output cannot be written.
     """
     bundle = load_bundle(bundle_folder)

@@ -8,15 +8,14 @@ the same bytes.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from radiomics_crlm import parallel
-from radiomics_crlm.errors import CrlmError, InputError
+from radiomics_crlm.errors import InputError
 from radiomics_crlm.features.fingerprint import digest, fingerprint
 from radiomics_crlm.imaging.scan import ScanFiles
 from radiomics_crlm.provenance.files import (
@@ -127,14 +126,13 @@ def write_sheets(
         holds something else.
     ConfigError
         If PDF is asked for and cannot be made here.
-    CrlmError
-        If ``out`` cannot be written.
+    OSError
+        If ``out`` cannot be written; finished sheets are kept.
     """
     if pdf:
         require_pdf()
     inputs = read_inputs(bundle, cohort, scores, patients)
-    with _writing():
-        _claim(out, inputs)
+    _claim(out, inputs)
     content = inputs.bundle.content
     kinds = [str(block.scans) for block in content.sources]
     album = find_scans(cohort, known_patients([case.patient for case in inputs.cases]), kinds, content.speaks_at)
@@ -149,8 +147,7 @@ def write_sheets(
         pdf=pdf,
     )
     done = _run(inputs.cases, album, common, jobs, progress)
-    with _writing():
-        write_text(out / _INDEX, render_sheet_index(_entries(out), _about(common)))
+    write_text(out / _INDEX, render_sheet_index(_entries(out), _about(common)))
     unknown = (Failure(key, None, "unknown_patient", "the scores have no such patient") for key in inputs.unknown)
     return SheetsResult(
         page=out / _INDEX,
@@ -174,19 +171,6 @@ def _lost(case: Case) -> _Done:
     """The sheet of a patient at whom every worker died."""
     row = int(case.score["row"])
     return _Done(_FAILED, failure=Failure(case.patient, row, "worker_died", "the process that drew it died each time"))
-
-
-@contextmanager
-def _writing() -> Iterator[None]:
-    """One kind of error where the output cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        raise CrlmError(
-            "the output folder cannot be written",
-            got=error.strerror or type(error).__name__,
-            remedy="finished sheets are kept; make room, or choose another folder, and repeat the command",
-        ) from None
 
 
 def _claim(out: Path, inputs: Inputs) -> None:
@@ -222,8 +206,7 @@ def _sheet(task: _Task) -> _Done:
     if seal is not None:
         return _Done(_KEPT, bool(seal["unread"]))
     pictures, failed = take_pictures(scans, common.root, why_none)
-    with _writing():
-        _write(case.stem, _build(case, pictures, common), pictures, made_from, common, unread=bool(failed))
+    _write(case.stem, _build(case, pictures, common), pictures, made_from, common, unread=bool(failed))
     return _Done(_MADE, bool(failed))
 
 

@@ -213,7 +213,7 @@ def test_two_processes_do_not_work_in_one_folder(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"in\n"
-        with pytest.raises(InputError, match="another process works on the run"):
+        with pytest.raises(InputError, match="another process works in the output folder"):
             work(tmp_path)
         other.kill()
     assert work(tmp_path).resumed
@@ -233,7 +233,7 @@ def test_a_file_system_without_locks_is_told_of(tmp_path: Path, monkeypatch: Any
     monkeypatch.setattr(FileLock, "acquire", unknown)
     interrupted(tmp_path)
     assert work(tmp_path).resumed
-    assert "the out folder cannot be locked" in caplog.text
+    assert "the output folder cannot be locked" in caplog.text
 
 
 def test_only_the_local_tracking_store_is_cleared(tmp_path: Path) -> None:

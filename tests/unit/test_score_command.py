@@ -105,4 +105,4 @@ def test_an_output_that_cannot_be_written(
 ) -> None:
     (tmp_path / "file").touch()
     assert score(model_folder, folder_of(tmp_path, clinical_raw(5)), tmp_path / "file" / "out") == 1
-    assert "the output folder cannot be written" in " ".join(capsys.readouterr().err.split())
+    assert "--out: a path cannot be used" in " ".join(capsys.readouterr().err.split())
