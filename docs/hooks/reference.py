@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_origin
 
 import typer
 
+import radiomics_crlm
 from radiomics_crlm.cli.app import app
 from radiomics_crlm.config import ExperimentConfig, load_endpoints
 from radiomics_crlm.features.profiles import Profile, load_profiles
@@ -49,31 +51,22 @@ def on_post_build(config: Any) -> None:
 
 def pages() -> dict[str, str]:
     """Markdown of each page, by file name."""
-    makers: dict[str, Callable[[], str]] = {
-        "command_line.md": command_line,
-        "experiment.md": experiment,
-        "endpoints.md": endpoints,
-        "profiles.md": profiles,
-        "tables.md": tables,
-        "clinical_columns.md": clinical_columns,
-        "python.md": python,
-    }
-    return {name: make() for name, make in makers.items()}
+    makers = (command_line, experiment, endpoints, profiles, tables, clinical_columns, python, modules)
+    return {f"{make.__name__}.md": "\n\n".join(make()) + "\n" for make in makers}
 
 
-def command_line() -> str:
+def command_line() -> Iterator[str]:
     """Every command with its arguments and options."""
     top: Any = typer.main.get_command(app)
-    parts = [
+    yield from (
         "# Command line",
         f"{_prose(top.help)}\n\n{_prose(app.info.epilog if isinstance(app.info.epilog, str) else '')}",
         "Names of commands and options are checked before any work starts; a wrong one ends with exit code 2. Options "
         "that stand before the command: `--debug` (traceback of an unexpected failure; it may show patient data), "
         "`--install-completion` (completion in the shell), `--help`.",
-    ]
+    )
     for words, command in walk_commands(top):
-        parts.append(_one_command(words, command))
-    return "\n\n".join(parts) + "\n"
+        yield _one_command(words, command)
 
 
 def walk_commands(group: Any, before: tuple[str, ...] = ()) -> Iterable[tuple[tuple[str, ...], Any]]:
@@ -140,24 +133,21 @@ def _default(param: Any) -> str:
     return f"`{param.default}`"
 
 
-def experiment() -> str:
+def experiment() -> Iterator[str]:
     """Every key of an experiment file."""
     schema = ExperimentConfig.model_json_schema()
     definitions: Mapping[str, Any] = schema["$defs"]
-    parts = [
+    yield from (
         "# Experiment file",
         "A study is one YAML file, run by [`crlm run`](command_line.md#run). An unknown key, a misspelt value or a "
         "contradiction is refused before anything is computed. How to write one: "
         "[the tutorial](../tutorials/data_scientist.md). Examples: the folder `experiments/`.",
         _keys(schema),
-    ]
-    for name in _reached(schema, definitions):
-        body = definitions[name]
-        parts.append(f"## {name} {{ #{name.lower()} }}\n\n{_prose(body.get('description', ''))}\n\n{_keys(body)}")
-    return "\n\n".join(parts) + "\n"
+    )
+    yield from (_definition("##", name, definitions[name]) for name in _reached(schema, definitions))
 
 
-def profiles() -> str:
+def profiles() -> Iterator[str]:
     """Shipped extraction profiles, and every key of one."""
     schema = Profile.model_json_schema()
     shipped = load_profiles()
@@ -165,26 +155,28 @@ def profiles() -> str:
     rows = [
         (f"`{p.name}`", p.modality, chosen.get(p.name, ""), _prose(p.description)) for p in shipped.profiles.values()
     ]
-    parts = [
+    yield from (
         "# Extraction profiles",
         "A profile holds every setting that changes a feature value. Features compare only where the hashes of their "
         "settings (`settings_hash`) are equal; scoring checks it.",
         _table(("profile", "for", "default of", ""), rows),
         "Your own: copy `configs/extract.yaml`, change it, and name it with `crlm extract --settings FILE`.",
         f"## Keys\n\n{_prose(schema.get('description', ''))}\n\n{_keys(schema)}",
-    ]
-    for name, body in schema["$defs"].items():
-        parts.append(f"### {name} {{ #{name.lower()} }}\n\n{_prose(body.get('description', ''))}\n\n{_keys(body)}")
-    return "\n\n".join(parts) + "\n"
+    )
+    yield from (_definition("###", name, body) for name, body in schema["$defs"].items())
 
 
-def endpoints() -> str:
+def _definition(level: str, name: str, body: Mapping[str, Any]) -> str:
+    return f"{level} {name} {{ #{name.lower()} }}\n\n{_prose(body.get('description', ''))}\n\n{_keys(body)}"
+
+
+def endpoints() -> Iterator[str]:
     """What can be predicted."""
-    parts = [
+    yield from (
         "# Endpoints",
         "What a model may predict, from `configs/endpoints.yaml`. The model speaks at its *prediction time* and sees "
         "nothing that becomes known later.",
-    ]
+    )
     for name, one in load_endpoints().items():
         rows = [
             ("kind", one.kind.replace("_", " ")),
@@ -197,17 +189,16 @@ def endpoints() -> str:
             ("fewest events", str(one.min_events)),
             ("higher is", "worse" if one.higher_is_worse else "better"),
         ]
-        parts.append(f"## {name}\n\n{one.title}\n\n{_table(('', ''), [row for row in rows if row[1]])}")
-    return "\n\n".join(parts) + "\n"
+        yield f"## {name}\n\n{one.title}\n\n{_table(('', ''), [row for row in rows if row[1]])}"
 
 
-def tables() -> str:
+def tables() -> Iterator[str]:
     """Every table that crosses a stage, but the clinical one."""
-    parts = [
+    yield from (
         "# Tables",
         "Each table that one stage hands to another has a schema in `data_schemas/`, checked when it is written and "
         "when it is read. The clinical table has [a page of its own](clinical_columns.md).",
-    ]
+    )
     for schema in schemas():
         if schema.table == "clinical":
             continue
@@ -215,8 +206,7 @@ def tables() -> str:
         columns = [(f"`{c.name}`", _column_kind(c), _prose(c.description)) for c in schema.columns.values()]
         columns += [(f"`{match.pattern}`", _column_kind(c), _prose(c.description)) for match, c in schema.patterns]
         table = _table(("column", "value", ""), columns)
-        parts.append(f"## {schema.table}\n\n{_prose(schema.description)}\n\nOne row per {key}.\n\n{table}")
-    return "\n\n".join(parts) + "\n"
+        yield f"## {schema.table}\n\n{_prose(schema.description)}\n\nOne row per {key}.\n\n{table}"
 
 
 def schemas() -> list[TableSchema]:
@@ -224,17 +214,17 @@ def schemas() -> list[TableSchema]:
     return [load_schema(path.stem) for path in sorted(resource("data_schemas").glob("*.yaml"))]
 
 
-def clinical_columns() -> str:
+def clinical_columns() -> Iterator[str]:
     """The clinical vocabulary, by the moment at which a value is known."""
     schema = load_schema("clinical")
-    parts = [
+    yield from (
         "# Clinical columns",
         "The canonical names, units and ranges of `clinical.csv`. Only `patient_id` is required. An empty cell, `NA`, "
         "`unknown` or `-999` means unknown. A header may also be one of the other names. Another unit has to be said: "
         "[Units and bad input](../clinical_rules.md#units-and-bad-input). A column that is not listed here is refused, "
         "or named under `ignore_columns` in `cohort.yaml`.",
         "The moment says when a value becomes known at the earliest. A model sees only what is known when it speaks.",
-    ]
+    )
     for moment in AVAILABILITY:
         here = [c for c in schema.columns.values() if c.available_at == moment]
         rows = [
@@ -242,24 +232,42 @@ def clinical_columns() -> str:
             for c in here
         ]
         if rows:
-            parts.append(f"## {moment}\n\n{_table(('column', 'value', '', 'other names', 'predictor'), rows)}")
-    return "\n\n".join(parts) + "\n"
+            yield f"## {moment}\n\n{_table(('column', 'value', '', 'other names', 'predictor'), rows)}"
 
 
-def python() -> str:
+def python() -> Iterator[str]:
     """The few functions that other programs may call."""
-    parts = [
+    yield from (
         "# Python",
         "The command line is the interface. These functions are kept stable for other programs; the rest of the "
         "package may change. What the caller can put right is raised as a `radiomics_crlm.errors.CrlmError`.",
-    ]
+    )
     for path in PUBLIC:
         module, name = path.split(":")
         function = getattr(import_module(module), name)
         signature = re.sub(r"radiomics_crlm\.[a-z_.]+\.", "", f"{name}{inspect.signature(function)}".replace("'", ""))
         head = f"## {name}\n\n`from {module} import {name}`\n\n```python\n{_wrap(signature)}\n```"
-        parts.append(f"{head}\n\n{_docstring(function)}")
-    return "\n\n".join(parts) + "\n"
+        yield f"{head}\n\n{_docstring(function)}"
+
+
+def modules() -> Iterator[str]:
+    """The way through the house: what every module is for."""
+    yield from (
+        "# Modules",
+        "What every module is for, in its own words. Which package may import which: "
+        "[architecture](../architecture.md#the-house).",
+    )
+    root = Path(radiomics_crlm.__path__[0])
+    for path in sorted(root.rglob("__init__.py"), key=lambda path: path.parent.relative_to(root).parts):
+        name = ".".join(path.parent.relative_to(root.parent).parts)
+        rows = [(f"`{one.stem}`", _summary(one)) for one in sorted(path.parent.glob("*.py")) if one != path]
+        yield f"## {name}\n\n{_summary(path)}\n\n{_table(('module', ''), rows) if rows else ''}"
+
+
+def _summary(path: Path) -> str:
+    """The docstring of a module without its technical part."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return _prose(text.partition("\n\n")[0])
 
 
 def _wrap(signature: str) -> str:

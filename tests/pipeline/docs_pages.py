@@ -1,9 +1,10 @@
 """What a page of the documentation asks to be done: files to write, commands to run, and what they shall print.
 
-A fence ``console`` holds commands (``$ ...``) and their output; ``...`` in the output stands for anything. A fence with
-``title="NAME"`` is written to that file before the next command (``title="NAME (append)"`` adds to it). Comments steer:
-``<!-- docs-test: prepare NAME -->`` makes inputs (`docs_inputs`), ``after PAGE`` goes on in the folder of another page,
-``slow`` leaves the page to the slow tests, and ``not-run REASON`` skips the next fence.
+A fence ``console`` holds commands (``$ ...``) and their output; ``...`` in the output stands for anything. A fence
+``python`` is run as a script. A fence with ``title="NAME"`` is written to that file before the next command
+(``title="NAME (append)"`` adds to it). Comments steer: ``<!-- docs-test: prepare NAME -->`` makes inputs
+(`docs_inputs`), ``after PAGE`` goes on in the folder of another page, ``slow`` leaves the page to the slow tests,
+``with NAME=VALUE`` sets a variable for the next fence, and ``not-run REASON`` skips the next fence.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-DOCS = Path(__file__).parents[2] / "docs"
+REPOSITORY = Path(__file__).parents[2]
+DOCS = REPOSITORY / "docs"
 _PIECE = re.compile(
     r"<!-- docs-test: (?P<word>[a-z-]+)(?: (?P<rest>[^>]*?))? -->"
     r"|^(?P<indent> *)(?P<ticks>```+) ?(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=indent)(?P=ticks) *$",
@@ -27,6 +29,7 @@ class Command:
 
     line: str
     output: str | None
+    variables: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,13 @@ class Text:
     name: str
     content: str
     append: bool
+
+
+@dataclass(frozen=True)
+class Script:
+    """A piece of Python that the reader runs."""
+
+    content: str
 
 
 @dataclass(frozen=True)
@@ -53,20 +63,33 @@ class Skipped:
     reason: str
 
 
+Step = Command | Script | Text | Prepare | Skipped
+
+
 @dataclass(frozen=True)
 class Page:
     """The steps of a page, in order."""
 
     name: str
-    steps: tuple[Command | Text | Prepare | Skipped, ...]
+    steps: tuple[Step, ...]
     after: str = ""
     slow: bool = False
 
 
+def sources() -> list[Path]:
+    """All files that are documentation."""
+    return [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+
+
+def page_path(name: str) -> Path:
+    """The file of a page, by its name (`Page.name`)."""
+    return next(path for path in (DOCS / name, REPOSITORY / name) if path.is_file())
+
+
 def read_page(path: Path) -> Page:
     """The steps of a page."""
-    steps: list[Command | Text | Prepare | Skipped] = []
-    after, slow, reason = "", False, ""
+    steps: list[Step] = []
+    after, slow, next_fence = "", False, {"not-run": "", "with": ""}
     for piece in _PIECE.finditer(path.read_text(encoding="utf-8")):
         word, rest = piece["word"], piece["rest"] or ""
         if word == "prepare":
@@ -75,43 +98,48 @@ def read_page(path: Path) -> Page:
             after = rest
         elif word == "slow":
             slow = True
-        elif word == "not-run":
-            reason = rest
+        elif word in next_fence:
+            next_fence[word] = rest
         elif word is not None:
             raise ValueError(f"{path.name}: unknown word {word!r}")
         else:
-            steps += _of_fence(piece["info"].strip(), _dedented(piece["body"], piece["indent"]), reason)
-            reason = ""
-    return Page(path.relative_to(DOCS).as_posix(), tuple(steps), after, slow)
+            body = _dedented(piece["body"], piece["indent"])
+            steps += _of_fence(piece["info"].strip(), body, next_fence["not-run"], next_fence["with"])
+            next_fence = {"not-run": "", "with": ""}
+    name = path.relative_to(DOCS if path.is_relative_to(DOCS) else REPOSITORY).as_posix()
+    return Page(name, tuple(steps), after, slow)
 
 
 def pages() -> list[Page]:
-    """All pages that have commands."""
-    found = [read_page(path) for path in sorted(DOCS.rglob("*.md"))]
-    return [page for page in found if any(isinstance(step, Command) for step in page.steps)]
+    """All pages that have something to run."""
+    found = [read_page(path) for path in sources()]
+    return [page for page in found if any(isinstance(step, Command | Script) for step in page.steps)]
 
 
-def _of_fence(info: str, body: str, reason: str) -> list[Command | Text | Prepare | Skipped]:
+def _of_fence(info: str, body: str, reason: str, variables: str) -> list[Step]:
     title = _TITLE.search(info)
     if title is not None:
         return [Text(title[1], body, title[2] is not None)]
+    if info == "python":
+        return [Skipped((body,), reason) if reason else Script(body)]
     if not info.startswith("console"):
         return []
     if reason:
         return [Skipped(tuple(command.line for command in commands(body)), reason)]
-    return list(commands(body))
+    return list(commands(body, variables))
 
 
-def commands(body: str) -> list[Command]:
+def commands(body: str, variables: str = "") -> list[Command]:
     """Commands of a console and their outputs.
 
-    >>> commands("$ a \\\\\\n    --b\\nout\\n$ c\\n")
-    [Command(line='a --b', output='out\\n'), Command(line='c', output=None)]
+    >>> commands("$ a \\\\\\n    --b\\nout\\n$ c  # why\\n")
+    [Command(line='a --b', output='out\\n', variables=''), Command(line='c', output=None, variables='')]
     """
     found: list[Command] = []
     for chunk in re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]:
         line, _, output = re.sub(r"\\\n\s*", "", chunk).partition("\n")
-        found.append(Command(line.strip(), output.rstrip() + "\n" if output.strip() else None))
+        line = re.sub(r"\s{2,}# .*$", "", line).strip()
+        found.append(Command(line, output.rstrip() + "\n" if output.strip() else None, variables))
     return found
 
 
