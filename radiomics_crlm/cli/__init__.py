@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 # As shells report a program that Ctrl-C ended.
@@ -25,4 +26,6 @@ def main() -> None:
     except KeyboardInterrupt:  # before a command began, or while it ended
         sys.stderr.write("stopped\n")
         code = EXIT_STOPPED
+    # The work is over, and letting go of the worker processes takes a moment that nothing should tear.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(code)

@@ -23,8 +23,9 @@ def refused(error: OSError, arguments: Sequence[str]) -> CrlmError:
     --out: a file cannot be written; expected room on the disk; got No space left on device. Make room, or choose \
 another folder, and give the same command again: nothing half-written counts as finished.
     """
-    got = error.strerror or type(error).__name__
-    where = _option(error.filename, arguments)
+    # Not the text of the error: libraries put their own words there, and paths.
+    got = os.strerror(error.errno) if error.errno else type(error).__name__
+    where = _option(error.filename, arguments) or " ".join(["crlm", *arguments[:1]])
     if error.errno in _FULL:
         what, expected, remedy = "a file cannot be written", "room on the disk", "make room, or choose another folder,"
     elif error.errno in _FORBIDDEN:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import secrets
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,25 @@ import pyarrow.parquet as pq
 from radiomics_crlm.errors import InputError
 from radiomics_crlm.provenance.files import sha256_bytes, write_bytes
 from radiomics_crlm.schema import check_table
+
+# What pandas and pyarrow raise for damaged files, for values that pandas does not have (a day in the year 99999), and
+# for what pandas keeps of a table in a Parquet file.
+TABLE_ERRORS: tuple[type[Exception], ...] = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    NotImplementedError,
+    MemoryError,
+    RecursionError,
+    pa.ArrowException,
+)
+# Numbers that a Parquet file may announce whatever its size, and per byte beyond: rows differ at least in their keys, so
+# that even a well packed table does not reach it. Equal rows without end fit into a few bytes.
+_FREE_BYTES, _MAX_RATIO = 1 << 26, 1032
+_MAX_TEXT_RATIO = 64  # of numbers as text, packed with gzip
 
 
 def write_table(table: pd.DataFrame, path: Path, name: str) -> pd.DataFrame:
@@ -57,10 +78,44 @@ def read_raw(path: Path, *, what: str) -> pd.DataFrame:
     """
     with _reading(path, what) as is_parquet:
         if is_parquet:
-            return pq.read_table(path).to_pandas()
+            with pq.ParquetFile(path) as file:
+                _refuse_endless(file, path, what)
+                return file.read().to_pandas()
         table = pd.read_csv(path, dtype="str", keep_default_na=False, encoding="utf-8-sig")
         _refuse_shifted(table, path, what)
         return table
+
+
+def read_packed(path: Path, *, what: str) -> pd.DataFrame:
+    """Read a Parquet file, or a CSV file that may be packed with gzip, as pandas understands it.
+
+    Raises
+    ------
+    InputError
+        If the file is absent or not a table, or unpacks to far more than a table.
+    """
+    if path.suffix == ".parquet":
+        return read_raw(path, what=what)
+    if not path.is_file():
+        raise InputError(f"{what} is missing", where=path.name, remedy="check the path")
+    try:
+        if path.suffix == ".gz":
+            _refuse_bomb(path, what)
+        table = pd.read_csv(path, encoding="utf-8", low_memory=False)
+    except (*TABLE_ERRORS, EOFError, zlib.error):
+        raise InputError(f"{what} cannot be read", where=path.name, expected="CSV (also .gz) or Parquet") from None
+    _refuse_shifted(table, path, what)
+    return table
+
+
+def _refuse_bomb(path: Path, what: str) -> None:
+    """Unpack a gzip file without keeping it, to see how large it is."""
+    seen, most = 0, max(_FREE_BYTES // 4, _MAX_TEXT_RATIO * path.stat().st_size)
+    with gzip.open(path) as stream:
+        while chunk := stream.read(1 << 20):
+            seen += len(chunk)
+            if seen > most:
+                raise InputError(f"{what} unpacks to far more than a table", where=path.name)
 
 
 def read_blocks(path: Path, *, what: str, size: int, columns: list[str] | None = None) -> Iterator[pd.DataFrame]:
@@ -78,6 +133,7 @@ def read_blocks(path: Path, *, what: str, size: int, columns: list[str] | None =
     with _reading(path, what) as is_parquet:
         if is_parquet:
             with pq.ParquetFile(path) as file:
+                _refuse_endless(file, path, what)
                 empty = True
                 for batch in file.iter_batches(batch_size=size, columns=columns):
                     empty = False
@@ -103,13 +159,20 @@ def _reading(path: Path, what: str) -> Iterator[bool]:
         raise InputError(f"{what} is missing", expected=f"a file named {path.name}", remedy="check the path")
     try:
         yield suffix == ".parquet"
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError, pa.ArrowInvalid, OSError) as error:
+    except TABLE_ERRORS as error:
         raise InputError(
             f"{what} cannot be read as a table",
             where=path.name,
             got=type(error).__name__,
             remedy="save it anew as UTF-8",
         ) from None
+
+
+def _refuse_endless(file: pq.ParquetFile, path: Path, what: str) -> None:
+    """A file that announces far more rows than it can hold, were they not all the same."""
+    announced = 8 * file.metadata.num_rows * file.metadata.num_columns
+    if announced > max(_FREE_BYTES, _MAX_RATIO * path.stat().st_size):
+        raise InputError(f"{what} announces far more rows than its file can hold", where=path.name)
 
 
 def _refuse_shifted(table: pd.DataFrame, path: Path, what: str) -> None:
@@ -176,9 +239,10 @@ class TableWriter:
         return typed
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._writer is not None:
-            self._writer.close()
-        if kind is None and self._writer is not None:
-            os.replace(self._temporary, self._path)
-        else:
+        try:
+            if self._writer is not None:
+                self._writer.close()
+                if kind is None:
+                    os.replace(self._temporary, self._path)
+        finally:  # on a full disk it may be the closing that fails
             self._temporary.unlink(missing_ok=True)
