@@ -16,6 +16,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib import font_manager
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 
@@ -77,9 +78,9 @@ def drawable(text: object, limit: int = LABEL_LENGTH) -> str:
 def svg(figure: Figure, ident: str, title: str, description: str) -> str:
     """Inline SVG with unique ids, an accessible name and description; no date, style sheet or outside reference."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata=_NO_METADATA)
+    # As Figure.savefig, which draws once more beforehand to find a size that is known here.
+    FigureCanvasSVG(figure).print_svg(buffer, metadata=_NO_METADATA)
     size = figure.get_size_inches()
-    figure.clear()
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)
