@@ -9,6 +9,7 @@ import pytest
 from scoring_examples import bundle, clinical_raw, content, model
 
 from radiomics_crlm.cli.app import run
+from radiomics_crlm.parallel import pools
 from radiomics_crlm.scoring.bundle import write_bundle
 
 
@@ -94,7 +95,10 @@ def test_another_model_does_not_overwrite(
     assert (tmp_path / "out" / "scores.csv").read_bytes() == before
 
 
-def test_no_cluster_at_the_address(tmp_path: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_cluster_at_the_address(
+    tmp_path: Path, model_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "_CONNECT_S", 0.5)
     cohort = folder_of(tmp_path, clinical_raw(5))
     assert score(model_folder, cohort, tmp_path / "out", "--dask", "nowhere:1") == 2
     assert "no Dask scheduler answers" in " ".join(capsys.readouterr().err.split())
