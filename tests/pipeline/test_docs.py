@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import doctest
+import functools
 import importlib.util
 import io
 import os
@@ -260,8 +261,13 @@ def test_every_command_and_option_that_the_pages_name_exists() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+@functools.cache
+def _program() -> Any:
+    return typer.main.get_command(app)
+
+
 def _fault_of(line: str) -> str:
-    command: Any = typer.main.get_command(app)
+    command = _program()
     words = [word for word in line.split()[1:] if word not in ("...", "|")]
     while words and hasattr(command, "commands") and not words[0].startswith("-"):
         if words[0] not in command.commands:
