@@ -19,6 +19,9 @@ from radiomics_crlm.evaluation.resampling import NOTHING, Estimate
 
 _PROBABILITY_FLOOR = 1e-6
 """Probabilities of exactly 0 or 1 have no logit; they are moved this far inside."""
+_MOST_STEPS = 50
+_WORST_CONDITION = 1e12
+"""Of the information matrix: beyond it, the data do not say where the maximum lies (separation)."""
 
 
 def check_probability(probability: npt.ArrayLike, n: int) -> Floats:
@@ -110,21 +113,35 @@ def _clustered_logistic(
 ) -> list[Estimate]:
     """Weighted logistic regression by Newton steps; estimates with clustered sandwich limits, NaN without
     convergence."""
-    beta = np.zeros(X.shape[1])
-    for _ in range(50):
-        fitted = 1.0 / (1.0 + np.exp(-np.clip(offset + X @ beta, -500, 500)))
+
+    def slopes(at: Floats) -> tuple[Floats, Floats]:
+        fitted = 1.0 / (1.0 + np.exp(-np.clip(offset + X @ at, -500, 500)))
         score = X * (weight * (target - fitted))[:, None]
-        information = (X * (weight * fitted * (1 - fitted))[:, None]).T @ X
-        if np.linalg.cond(information) > 1e12:
-            break
+        return score, (X * (weight * fitted * (1 - fitted))[:, None]).T @ X
+
+    def loss(at: Floats) -> float:
+        linear = offset + X @ at
+        return float((weight * (np.logaddexp(0.0, linear) - target * linear)).sum())
+
+    beta, left = np.zeros(X.shape[1]), _MOST_STEPS
+    score, information = slopes(beta)
+    while left and np.linalg.cond(information) <= _WORST_CONDITION:
         step = np.linalg.solve(information, score.sum(axis=0))
-        beta = beta + np.clip(step, -5.0, 5.0)
+        # Full steps may circle the maximum: as much of one as does not lower the likelihood by more than rounding.
+        here = loss(beta)
+        while loss(beta + step) > here + 1e-9 * max(1.0, here):
+            step = step / 2
+        beta = beta + step
         if np.abs(step).max() < 1e-10:
-            summed = np.zeros((int(cluster.max()) + 1, X.shape[1]))
-            np.add.at(summed, cluster, score)
-            bread = np.linalg.inv(information)
-            deviation = np.sqrt(np.diag(bread @ summed.T @ summed @ bread))
-            return [
-                Estimate(float(b), float(b - Z95 * s), float(b + Z95 * s)) for b, s in zip(beta, deviation, strict=True)
-            ]
+            return _with_limits(beta, score, information, cluster)
+        left -= 1
+        score, information = slopes(beta)
     return [NOTHING for _ in beta]
+
+
+def _with_limits(beta: Floats, score: Floats, information: Floats, cluster: npt.NDArray[np.int64]) -> list[Estimate]:
+    summed = np.zeros((int(cluster.max()) + 1, beta.size))
+    np.add.at(summed, cluster, score)
+    bread = np.linalg.inv(information)
+    deviation = np.sqrt(np.diag(bread @ summed.T @ summed @ bread))
+    return [Estimate(float(b), float(b - Z95 * s), float(b + Z95 * s)) for b, s in zip(beta, deviation, strict=True)]

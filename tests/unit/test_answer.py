@@ -127,6 +127,19 @@ def test_a_difference_saved_the_other_way_round_is_turned():
     assert (row["difference_lower"], row["difference_upper"]) == (-saved["upper"], -saved["lower"])
 
 
+def test_models_that_were_never_compared_have_no_difference():
+    *_, metrics, comparisons = evaluated()
+    pair = {"combined/ridge", "clinical/ridge"}
+    kept = [
+        not {model, other} <= pair for model, other in zip(comparisons["model"], comparisons["reference"], strict=True)
+    ]
+    row = answered(metrics, comparisons[kept]).loc["combined"]
+    assert (row["verdict"], row["reference"]) == ("not_estimable", "clinical/ridge")
+    assert row["reason"] == "the two models were not compared"
+    assert row[["difference", "difference_lower", "difference_upper", "p_value"]].isna().all()
+    assert row["estimate"] == answered(metrics, comparisons).loc["combined", "estimate"]
+
+
 def test_without_random_folds_the_bootstrap_decides():
     *_, metrics, comparisons = evaluated()
     plain = [table[~table["metric"].str.endswith("_folds")] for table in (metrics, comparisons)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
+from scipy.special import expit
 
 from radiomics_crlm.errors import InputError
 from radiomics_crlm.evaluation.calibration import calibration_groups, calibration_line
@@ -58,6 +60,26 @@ def test_separation_gives_no_slope() -> None:
     y = make_outcome([1] * 5 + [0] * 5, [6.0] * 5 + [24.0] * 5)
     slope, _ = calibration_line(y, np.r_[np.full(5, 0.9), np.full(5, 0.1)], 12)
     assert np.isnan(slope.value)
+
+
+@pytest.mark.parametrize("shift", [-6.0, -2.6, -2.4, 2.3, 2.5, 2.7, 6.0])
+@pytest.mark.parametrize("spread", [0.3, 1.0])
+def test_risks_far_too_high_or_low_have_their_line(shift: float, spread: float) -> None:
+    """Full Newton steps circle the maximum here; the line is that of scipy's minimiser."""
+    generator = np.random.default_rng(7)
+    truth = generator.normal(0.0, spread, 400)
+    label = (generator.random(400) < expit(truth)).astype(int)
+    logit = truth + shift
+    slope, intercept = calibration_line(make_outcome(label, np.where(label, 6.0, 24.0)), expit(logit), 12)
+
+    def loss(line: np.ndarray, fixed: bool) -> float:
+        linear = line[0] + (logit if fixed else line[1] * logit)
+        return float((np.logaddexp(0.0, linear) - label * linear).sum())
+
+    exact = {"method": "Nelder-Mead", "options": {"xatol": 1e-9, "fatol": 1e-10, "maxiter": 10_000}}
+    assert intercept.value == pytest.approx(minimize(loss, [-shift], args=(True,), **exact).x[0], abs=1e-4)
+    assert slope.value == pytest.approx(minimize(loss, [-shift, 1.0], args=(False,), **exact).x[1], abs=1e-3)
+    assert intercept.lower < intercept.value < intercept.upper
 
 
 def test_probabilities_of_zero_and_one_are_endured() -> None:

@@ -124,6 +124,23 @@ def test_nobody_followed_to_a_horizon_is_said() -> None:
     assert integrated["horizon_months"] == 24.0
 
 
+def test_nothing_is_reclassified_where_nobody_is_followed() -> None:
+    short = OUTCOMES.copy()
+    short.loc[short["months"] > 20, ["event", "months"]] = (0, 20.0)
+    found = _evaluate(outcomes=short, categories=(0.3, 0.6))
+    assert len(found["reclassification"]) == 0
+    assert len(_evaluate(categories=(0.3, 0.6))["reclassification"])
+
+
+def test_a_horizon_before_the_first_events_has_no_calibration_curve() -> None:
+    late = OUTCOMES.assign(months=OUTCOMES["months"].clip(lower=12.5))
+    found = _evaluate(outcomes=late)
+    assert set(found["calibration_curves"]["horizon_months"]) == {24.0, 36.0}
+    rows = found["horizon_metrics"].query("horizon_months == 12 and model == 's/a'").set_index("metric")
+    assert set(rows.loc[["ici", "e50", "e90"], "method"]) == {"not_computable"}
+    assert rows.loc["brier", "method"] == "out_of_fold"
+
+
 def test_followed_to() -> None:
     assert followed_to(make_outcome([1, 0], [3, 12]), 12.0)
     assert not followed_to(make_outcome([1, 0], [3, 9]), 12.0)

@@ -43,6 +43,21 @@ def test_refuses_other_types(y: object) -> None:
 
 
 @pytest.mark.parametrize(
+    ("event", "months", "match"),
+    [
+        ([1, 3, -1], [5.0, 6.0, 7.0], "2 event codes are unknown; expected 0 censored, 1 event, 2 competing"),
+        ([1, 0, 0], [5.0, -1.0, np.nan], "2 times are missing, infinite or negative; expected months >= 0"),
+        ([], [], "there are no patients"),
+    ],
+)
+def test_refuses_arrays_that_were_not_made_by_make_outcome(event: list, months: list, match: str) -> None:
+    y = np.empty(len(event), dtype=OUTCOME_DTYPE)
+    y["event"], y["months"] = event, months
+    with pytest.raises(InputError, match=match):
+        check_outcome(y)
+
+
+@pytest.mark.parametrize(
     ("event", "months", "horizon", "minimum", "match"),
     [
         ([0, 0], [5, 9], None, 1, "target is constant"),

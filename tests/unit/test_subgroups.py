@@ -28,12 +28,13 @@ CLINICAL = pd.DataFrame(
 )
 
 
-def _tables(kind: str = "time_to_event", keep: pd.Index | None = None, **change: object) -> dict[str, pd.DataFrame]:
+def _tables(
+    kind: str = "time_to_event", keep: pd.Index | None = None, outcomes: pd.DataFrame = OUTCOMES, **change: object
+) -> dict[str, pd.DataFrame]:
     part = FOLDS.assign(endpoint="dfs", model="s/m", risk=FOLDS["patient_id"].map(X["x0"]).to_numpy())
     p = 1 / (1 + np.exp(-part["risk"]))
     part = part.assign(probability_12m=0.7 * p, probability_24m=p, probability_36m=np.nan)
     rules = pd.DataFrame({"fong": X["x0"].round()})
-    outcomes = OUTCOMES
     if keep is not None:
         part, outcomes = part[part["patient_id"].isin(keep)], outcomes[outcomes["patient_id"].isin(keep)]
         rules = rules.loc[keep]
@@ -76,6 +77,20 @@ def test_small_cells_are_suppressed_with_the_reason() -> None:
     assert row["reason"] == "fewer than 10 patients with and without the event"
     assert (row["n"], row["events"] + row["nonevents"]) == (8, 8)
     assert found.loc[("s/m", "common", "c_index"), "status"] == "ok"
+
+
+def test_a_level_without_a_comparable_pair_is_told() -> None:
+    """Enough events, but everybody else of the level left before the first of them, and these came all at once."""
+    levels = pd.DataFrame({"group": np.where(np.arange(N) < 40, "lost", "kept")}, index=X.index)
+    event, months = OUTCOMES["event"].to_numpy().copy(), OUTCOMES["months"].to_numpy().copy()
+    event[:40], months[:40] = np.repeat([1, 0], 20), np.repeat([20.0, 5.0], 20)
+    outcomes = OUTCOMES.assign(event=event, months=months)
+    found = _tables(levels=levels, outcomes=outcomes)["subgroups"].set_index(["model", "level", "metric"])
+    row = found.loc[("s/m", "lost", "c_index")]
+    assert (row["status"], row["reason"]) == ("not_computable", "no comparable pair within a fold")
+    assert (row["events"], row["nonevents"]) == (20, 20)
+    assert row[["estimate", "lower", "upper"]].isna().all()
+    assert found.loc[("s/m", "kept", "c_index"), "status"] == "ok"
 
 
 def test_nothing_is_said_unless_asked() -> None:

@@ -126,8 +126,10 @@ def test_model_of_another_horizon_is_not_calibrated_here() -> None:
     assert "brier" not in set(metrics["metric"])
 
 
-def test_rule_that_assesses_nobody_is_not_computable() -> None:
-    metrics, comparisons = _evaluate(_predictions(a="x0"), rules=RULES.assign(fong=np.nan))
+@pytest.mark.parametrize(("kind", "horizon"), [("time_to_event", None), ("binary", 24.0)])
+def test_rule_that_assesses_nobody_is_not_computable(kind: str, horizon: float | None) -> None:
+    change = {"kind": kind, "horizon": horizon, "rules": RULES.assign(fong=np.nan)}
+    metrics, comparisons = _evaluate(_predictions(a="x0"), **change)
     rows = metrics[metrics["model"] == "fong"]
     assert (rows["method"] == "not_computable").all()
     assert (rows["n"] == 0).all()
