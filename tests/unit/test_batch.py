@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scoring_examples import CLINICAL, HOW_MADE, RADIOMICS, bundle, clinical_raw, content, features, model
+from scoring_examples import CLINICAL, RADIOMICS, bundle, clinical_raw, content, model
 
 from radiomics_crlm import clinical as rule_engine
 from radiomics_crlm.config import CohortNotes, load_endpoints
@@ -79,23 +77,6 @@ def test_rows_in_are_rows_out(tmp_path: Path, learner: str, horizon: float | Non
 
 
 @pytest.mark.parametrize(("learner", "horizon"), KINDS)
-def test_one_patient_alone_gets_the_same_bits(tmp_path: Path, learner: str, horizon: float | None) -> None:
-    raw = clinical_raw(400)
-    raw.loc[7, "cea_ng_ml"] = "high"
-    images, lesions = features(raw)
-    chosen = bundle(ALL, learner=learner, horizon=horizon)
-    more = {"features_patient": images, "features_lesion": lesions}
-    together, _ = scored(chosen, raw, tmp_path / "all", **more)
-    for position in (0, 1, 7, 8, 200, 255, 256, 399):
-        alone, _ = scored(chosen, raw.iloc[[position]], tmp_path / f"{position}", **more)
-        pd.testing.assert_frame_equal(
-            alone.drop(columns="row"),
-            together.drop(columns="row").iloc[[position]].reset_index(drop=True),
-            check_exact=True,
-        )
-
-
-@pytest.mark.parametrize(("learner", "horizon"), KINDS)
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(chosen=st.lists(st.integers(0, 119), min_size=1, max_size=119, unique=True))
 def test_any_company_gives_the_same_bits(
@@ -155,13 +136,6 @@ def test_bad_rows_abstain_with_a_reason_and_cost_nobody_else(tmp_path: Path) -> 
     assert abstained[["risk", "probability_12m", "probability_24m", "probability_36m"]].isna().all(axis=None)
     clean, _ = scored(bundle(), clinical_raw(12).iloc[[10, 11]], tmp_path / "clean")
     np.testing.assert_array_equal(clean["risk"], table["risk"].dropna())
-
-
-def test_no_value_of_a_patient_reaches_the_output(tmp_path: Path) -> None:
-    scored(bundle(), spoilt(), tmp_path)
-    for name, data in outputs(tmp_path).items():
-        assert b"SECRET" not in data, name
-        assert b"4711" not in data, name
 
 
 def test_every_fault_of_a_row_is_named(tmp_path: Path) -> None:
@@ -241,103 +215,6 @@ def test_population_of_the_endpoint(tmp_path: Path) -> None:
     assert table["code"].tolist()[1:] == ["not_in_population", "population_unknown"]
 
 
-def radiomic(tmp_path: Path, change: dict[str, object] | None = None, **more: object) -> pd.DataFrame:
-    """Three patients with CT; the second one's scan is changed."""
-    raw = clinical_raw(3).assign(cea_ng_ml="5")
-    images, lesions = features(raw)
-    for table in (images, lesions):
-        for name, value in (change or {}).items():
-            if name in table:
-                table.loc[1, name] = value
-    more = {"features_patient": images, "features_lesion": lesions} | more
-    table, _ = scored(bundle(ALL), raw, tmp_path, **more)
-    assert table["status"].tolist()[::2] == ["scored", "scored"]
-    return table
-
-
-@pytest.mark.parametrize(
-    ("change", "code", "words"),
-    [
-        ({"settings_hash": "fedcba9876543210"}, "other_settings", "other settings"),
-        ({"engine": "pyradiomics 3.0.1"}, "other_engine", "another engine"),
-        ({"settings_hash": None}, "unknown_extraction", "not known"),
-        ({"patient_id": "somebody"}, "no_scan", "no CT/portal_venous scan with features at preoperative or earlier"),
-        ({"sequence": "arterial"}, "no_scan", "no CT/portal_venous scan"),
-        ({"modality": "MR"}, "no_scan", "no CT/portal_venous scan"),
-        (
-            {"largest__original_glcm_Contrast": np.nan, "largest__original_shape_Sphericity": np.nan},
-            "no_features",
-            "no feature that the model reads",
-        ),
-        ({"burden__total_volume_ml": -1.0}, "out_of_range", "column burden__total_volume_ml.*>= 0"),
-        ({"largest__original_glcm_Contrast": np.inf}, "out_of_range", "a finite number"),
-    ],
-)
-def test_scans_that_cannot_be_used(tmp_path: Path, change: dict[str, object], code: str, words: str) -> None:
-    table = radiomic(tmp_path, change)
-    assert table.loc[1, "code"] == code
-    assert pd.Series([table.loc[1, "reason"]]).str.contains(words).all()
-    # The rules need no image and are shown all the same.
-    assert isinstance(table.loc[1, "rule__fong_crs"], str)
-
-
-def test_two_equally_late_scans_are_not_guessed_at(tmp_path: Path) -> None:
-    raw = clinical_raw(2).assign(cea_ng_ml="5")
-    images, lesions = features(raw)
-    twice = pd.concat([images, images.iloc[[0]]], ignore_index=True)
-    table, _ = scored(bundle(ALL), raw, tmp_path, features_patient=twice, features_lesion=lesions)
-    assert table["code"].tolist()[0] == "ambiguous_scan"
-    assert table["status"].tolist() == ["abstained", "scored"]
-
-
-def test_scans_after_the_prediction_time_are_not_used(tmp_path: Path) -> None:
-    raw = clinical_raw(2).assign(cea_ng_ml="5")
-    images, lesions = features(raw)
-    definition = load_endpoints()["recurrence"].model_copy(update={"prediction_time": "baseline"})
-    inputs = tuple(type(s)(s.name, s.source, s.kind, s.categories, s.log, "baseline") for s in ALL)
-    early = content(ALL).model_copy(update={"speaks_at": "baseline", "definition": definition, "inputs": inputs})
-    for table in (images, lesions):
-        table.loc[1, "timepoint"] = "baseline"
-    found, _ = scored(
-        Bundle(early, model(ALL), "2" * 64), raw, tmp_path, features_patient=images, features_lesion=lesions
-    )
-    assert found["code"].tolist()[0] == "later_scan"
-    assert found.loc[0, "reason"] == "every CT/portal_venous scan was made after baseline, when the model speaks"
-    assert found["status"].tolist() == ["abstained", "scored"]
-
-
-def test_failed_extractions_are_named(tmp_path: Path) -> None:
-    exclusions = pd.DataFrame({"patient_id": ["P0001"], "stage": ["extract"], "code": ["geometry"], "reason": ["x"]})
-    table = radiomic(tmp_path, {"patient_id": "nobody"}, exclusions=exclusions)
-    assert table.loc[1, "reason"].endswith("or earlier (geometry)")
-
-
-def test_flags_of_the_scan_are_handed_on(tmp_path: Path) -> None:
-    raw = clinical_raw(2).assign(cea_ng_ml="5")
-    images, lesions = features(raw)
-    images["flags"] = ["largest_failed;nan_ignored=3", None]
-    table, _ = scored(bundle(ALL), raw, tmp_path, features_patient=images, features_lesion=lesions)
-    assert table.loc[0, "flags"].endswith("scan:largest_failed;scan:nan_ignored=3")
-    assert "scan:" not in str(table.loc[1, "flags"])
-
-
-def test_features_of_unknown_make_are_refused(tmp_path: Path) -> None:
-    raw = clinical_raw(2)
-    images, lesions = features(raw)
-    with pytest.raises(InputError, match="nothing says how the features were extracted"):
-        score_cohort(bundle(ALL), raw, images, tmp_path)
-    table, _ = scored(bundle(ALL), raw, tmp_path, features_patient=images.assign(**HOW_MADE))
-    assert (table["status"] == "scored").all()
-    with pytest.raises(InputError, match="lack 1 columns that the model needs"):
-        score_cohort(bundle(ALL), raw, images.drop(columns=RADIOMICS[1].name), tmp_path, features_lesion=lesions)
-
-
-def test_a_cohort_without_images_abstains_from_radiomics(tmp_path: Path) -> None:
-    for learner in ("ridge", "xgboost"):
-        _, summary = scored(bundle(ALL, learner=learner), clinical_raw(4), tmp_path / learner)
-        assert summary.abstentions == {"no_scan": 4}
-
-
 def test_rules_beside_the_model(tmp_path: Path) -> None:
     raw = clinical_raw(40)
     table, _ = scored(bundle(), raw, tmp_path)
@@ -375,103 +252,6 @@ def test_rows_that_cannot_be_read_have_no_rule_result(tmp_path: Path) -> None:
     ]
 
 
-def test_a_spreadsheet_takes_no_cell_for_a_formula(tmp_path: Path) -> None:
-    raw = clinical_raw(6).assign(cea_ng_ml="5")
-    raw["patient_id"] = ["=1+1", "+1", "-1", "@SUM(A1)", 'x"y,z', "plain"]
-    scored(bundle(), raw, tmp_path)
-    back = pd.read_csv(tmp_path / "scores.csv", dtype="str")
-    assert back["patient_id"].tolist() == ["'=1+1", "'+1", "'-1", "'@SUM(A1)", 'x"y,z', "plain"]
-    table = read_table(tmp_path / "scores.parquet", "scores")
-    assert table["patient_id"].tolist() == raw["patient_id"].tolist()
-    # Numbers stay numbers, whatever their sign, and lose nothing.
-    assert [float(cell) for cell in back["risk"]] == table["risk"].tolist()
-    assert (table["risk"] < 0).any()
-
-
-def test_twice_the_same_bytes(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        score_cohort(bundle(), spoilt(), None, tmp_path / name)
-    first = outputs(tmp_path / "one")
-    assert first == outputs(tmp_path / "two")
-    assert set(first) == {"summary.json", "scores.parquet", "scores.csv"}
-
-
-def test_a_finished_folder_is_left_as_it_is(tmp_path: Path) -> None:
-    made = score_cohort(bundle(), spoilt(), None, tmp_path)
-    first = outputs(tmp_path)
-    written = (tmp_path / "scores.csv").stat().st_mtime_ns
-    again = score_cohort(bundle(), spoilt(), None, tmp_path)
-    assert again == replace(made, resumed=12)
-    assert outputs(tmp_path) == first
-    assert (tmp_path / "scores.csv").stat().st_mtime_ns == written
-    # Unless somebody changed it, such as a spreadsheet program that saved it in its own way.
-    (tmp_path / "scores.csv").write_bytes(b"row;patient_id\n")
-    assert score_cohort(bundle(), spoilt(), None, tmp_path) == made
-    assert outputs(tmp_path) == first
-
-
-def test_the_summary_accounts_for_every_row(tmp_path: Path) -> None:
-    made = score_cohort(bundle(), spoilt(), None, tmp_path)
-    found = json.loads((tmp_path / "summary.json").read_text())
-    assert (found["rows"], found["scored"], found["abstained"]) == (12, 2, 10)
-    assert found["abstentions"] == made.abstentions
-    assert found["identity"]["bundle_sha256"] == made.bundle_sha256 == "0" * 64
-    assert found["identity"]["input_sha256"] == made.input_sha256
-    assert found["files"] == {
-        name: hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in ("scores.csv", "scores.parquet")
-    }
-
-
-def test_other_scores_are_not_overwritten(tmp_path: Path) -> None:
-    score_cohort(bundle(), clinical_raw(5), None, tmp_path)
-    before = outputs(tmp_path)
-    other_bundle = Bundle(content(), model(), "f" * 64)
-    changed = clinical_raw(5)
-    changed.loc[0, "dfi_months"] = "1"
-    for chosen, raw, notes in [
-        (other_bundle, clinical_raw(5), CohortNotes()),
-        (bundle(), changed, CohortNotes()),
-        (bundle(), clinical_raw(6), CohortNotes()),
-        (bundle(), clinical_raw(5), CohortNotes(name="other")),
-    ]:
-        with pytest.raises(InputError, match="holds the scores of another bundle, input or version"):
-            score_cohort(chosen, raw, None, tmp_path, notes=notes)
-    with pytest.raises(InputError, match="or made with other options"):
-        score_cohort(bundle(), clinical_raw(5), None, tmp_path, options=Options(attributions=True))
-    assert outputs(tmp_path) == before
-    (tmp_path / "summary.json").unlink()
-    with pytest.raises(InputError, match="holds the scores of another bundle"):
-        score_cohort(bundle(), clinical_raw(5), None, tmp_path)
-
-
-def test_duplicates_are_found_across_blocks(tmp_path: Path) -> None:
-    raw = clinical_raw(25).assign(cea_ng_ml="5")
-    raw.loc[23, "patient_id"] = " P0001 "
-    raw.loc[24, "patient_id"] = "P0012"
-    table, summary = scored(bundle(), raw, tmp_path, options=Options(block=5))
-    assert np.flatnonzero(table["code"] == "duplicate_patient").tolist() == [1, 12, 23, 24]
-    assert summary.abstentions == {"duplicate_patient": 4}
-
-
-def test_the_size_of_blocks_changes_no_row(tmp_path: Path) -> None:
-    raw = pd.concat([spoilt(), clinical_raw(60).iloc[12:]], ignore_index=True)
-    together, account = scored(bundle(), raw, tmp_path / "whole")
-    for size in (7, 61):
-        found, other = scored(bundle(), raw, tmp_path / f"{size}", options=Options(block=size))
-        pd.testing.assert_frame_equal(found, together, check_exact=True)
-        assert (tmp_path / f"{size}" / "scores.csv").read_bytes() == (tmp_path / "whole" / "scores.csv").read_bytes()
-        assert replace(other, shift=account.shift) == account
-
-
-def test_one_bad_row_in_a_hundred_costs_one_row(tmp_path: Path) -> None:
-    raw = clinical_raw(1000).assign(cea_ng_ml="5")
-    raw.loc[::100, "n_liver_mets"] = "=cmd|' /C calc'!A0"
-    table, summary = scored(bundle(), raw, tmp_path)
-    assert summary.abstentions == {"wrong_type": 10}
-    assert np.flatnonzero(table["status"] == "abstained").tolist() == list(range(0, 1000, 100))
-    assert b"calc" not in b"".join(outputs(tmp_path).values())
-
-
 def test_a_model_that_overflows_abstains(tmp_path: Path) -> None:
     frozen = model()
     wild = replace(frozen, coefficients=np.full(frozen.mean.size, 1e308))
@@ -489,16 +269,6 @@ def test_no_probability_beyond_the_follow_up_of_training(tmp_path: Path) -> None
     assert (table["status"] == "scored").all()
     assert table[["probability_12m", "probability_24m"]].notna().all(axis=None)
     assert table["probability_36m"].isna().all()
-
-
-def test_an_input_beyond_single_precision_abstains_alone(tmp_path: Path) -> None:
-    raw = clinical_raw(3).assign(cea_ng_ml="5")
-    images, lesions = features(raw)
-    images.loc[1, "largest__original_glcm_Contrast"] = 1e60
-    for learner, codes in (("xgboost", [None, "no_result", None]), ("ridge", [None, "no_result", None])):
-        chosen = bundle(ALL, learner=learner)
-        table, _ = scored(chosen, raw, tmp_path / learner, features_patient=images, features_lesion=lesions)
-        assert [None if pd.isna(code) else code for code in table["code"]] == codes
 
 
 def test_scores_of_a_bundle_from_disk(tmp_path: Path) -> None:
