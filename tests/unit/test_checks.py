@@ -13,6 +13,8 @@ from radiomics_crlm.modelling.audit import FitAudit
 from radiomics_crlm.modelling.checks import (
     align_outcome,
     check_events,
+    check_scans,
+    check_sites,
     check_table,
     draw_inner_folds,
     fold_matrix,
@@ -20,6 +22,8 @@ from radiomics_crlm.modelling.checks import (
     stratum,
     training_flags,
 )
+from radiomics_crlm.modelling.columns import ColumnSpec
+from radiomics_crlm.modelling.harmonisation import Harmonisation, SiteTable
 from radiomics_crlm.modelling.recipe import Recipe
 
 X = noise_table(12, 3, 0)
@@ -89,6 +93,34 @@ def test_events_are_counted_per_fold() -> None:
         check_events(lopsided, wide, kind="time_to_event", horizon=None, min_events=1, where="dfs")
     with pytest.raises(InputError, match="target is constant"):
         check_events(everywhere, wide, kind="binary", horizon=0.5, min_events=1, where="dfs")
+
+
+@pytest.mark.parametrize("unseen", ["refuse", "reference"])
+def test_sites_are_asked_for_in_every_training_fold(unseen: str) -> None:
+    """Repeat 0 mixes the sites; fold 1 of repeat 1 holds one of them whole."""
+    labels = np.tile(["east", "west"], 6)
+    asked = Harmonisation(
+        SiteTable(X.index, labels, np.empty((12, 0))), min_patients=2, unseen=unseen,
+        reference="east" if unseen == "reference" else None,
+    )  # fmt: skip
+    recipe = Recipe("s", number_columns(3), "ridge", "time_to_event", harmonisation=asked)
+    mixed = pd.DataFrame({0: np.repeat([0, 1], 6)}, index=X.index)
+    check_sites(mixed, recipe, where="dfs")
+    apart = pd.DataFrame({0: mixed[0], 1: np.where(labels == "east", 1, 0)}, index=X.index)
+    match = {"refuse": "dfs, repeat 1, fold 0: 6 test patients", "reference": "dfs, repeat 1, fold 1: the reference"}
+    with pytest.raises(InputError, match=match[unseen]):
+        check_sites(apart, recipe, where="dfs")
+
+
+def test_scans_are_asked_for_in_every_training_fold() -> None:
+    columns = (ColumnSpec("x0"), ColumnSpec("x1", scan="MR/hbp"), ColumnSpec("x2", scan="MR/hbp"))
+    recipe = Recipe("s", columns, "ridge", "time_to_event")
+    wide = pd.DataFrame({0: np.arange(12) % 3}, index=X.index)
+    scanned = X.assign(x1=np.nan, x2=X["x2"].where(wide[0] > 0))
+    check_scans(scanned, wide, recipe, where="dfs")
+    scarce = X.assign(x1=np.nan, x2=X["x2"].where(wide[0] == 1))
+    with pytest.raises(InputError, match=r"fold 1: nobody in the training fold has MR/hbp.*0; 4 of all 12"):
+        check_scans(scarce, wide, recipe, where="dfs")
 
 
 def test_strata() -> None:

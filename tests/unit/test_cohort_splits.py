@@ -8,7 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from radiomics_crlm.cohort.splits import design_folds, draw_folds, outcome_status, refuse_duplicates, temporal_folds
+from radiomics_crlm.cohort.splits import (
+    design_folds,
+    draw_folds,
+    of_tested,
+    outcome_status,
+    refuse_duplicates,
+    temporal_folds,
+)
 from radiomics_crlm.config import DesignConfig, parse_config
 from radiomics_crlm.errors import ConfigError, InputError
 
@@ -161,6 +168,22 @@ YEAR = {"kind": "temporal", "column": "operation_year"}
 def test_designs_that_do_not_fit_the_cohort(columns, content, error, message):
     with pytest.raises(error, match=message):
         design_folds(charts(**columns), STATUS, design(**content))
+
+
+@pytest.mark.parametrize("content", [CENTRE, {**YEAR, "outer_folds": 3}])
+def test_a_patient_in_two_rows_of_the_chart_is_in_no_fold(content):
+    table = charts(centre=list("abcabc"), operation_year=range(2000, 2006))
+    with pytest.raises(InputError, match="a patient stands twice in the list to be split; expected unique"):
+        design_folds(pd.concat([table, table.iloc[:1]]), STATUS, design(**content))
+
+
+def test_the_first_block_of_time_is_fitted_and_never_tested():
+    table = charts(operation_year=range(2000, 2006))
+    forward = design(**YEAR, outer_folds=3)
+    made = design_folds(table, STATUS, forward)
+    assert of_tested(table, made, forward)["patient_id"].tolist() == ["P002", "P003", "P004", "P005"]
+    crossed = design(outer_folds=3)
+    pd.testing.assert_frame_equal(of_tested(table, design_folds(table, STATUS, crossed), crossed), table)
 
 
 def test_a_patient_in_two_cohorts_is_refused():

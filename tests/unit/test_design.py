@@ -268,3 +268,17 @@ def test_assemble_refuses_what_it_cannot_join() -> None:
         assemble(clinical(), features().drop(columns="largest__original_a"), inputs, CT, speaks_at="preoperative")
     with pytest.raises(ConfigError, match="scan selection"):
         assemble(clinical(), features(), inputs, None, speaks_at="preoperative")
+
+
+def test_a_feature_set_that_nothing_fits_is_refused():
+    """Nobody differs in anything that the set may see."""
+    same = clinical().assign(cea_ng_ml=5.0, n_liver_mets=1, sex="male", bilobar=True)
+    with pytest.raises(ConfigError, match="the feature set 'all clinical' has no usable input in this cohort"):
+        plan_inputs(
+            EVERYTHING, clinical=same, features_patient=None, available_at=WHEN, speaks_at="baseline", allow_leak=False
+        )
+
+
+def test_a_scan_of_no_known_time_point_is_refused():
+    with pytest.raises(InputError, match="features_patient: a scan has an unknown time point; expected baseline"):
+        choose_scans(features().replace({"timepoint": {"restaging": "later"}}), CT, speaks_at="preoperative")

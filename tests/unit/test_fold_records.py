@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,17 @@ def harrell(months: np.ndarray, event: np.ndarray, risk: np.ndarray) -> float:
                 total += 1
                 agreed += 0.5 if risk[i] == risk[j] else float(risk[i] > risk[j])
     return agreed / total
+
+
+def test_without_a_table_of_tuning_nothing_was_chosen(tables: Path, records: dict, tmp_path: Path) -> None:
+    for name in ("predictions", "outcomes", "folds"):
+        shutil.copy(tables / f"{name}.parquet", tmp_path)
+    config = ExperimentConfig.model_validate(experiment(endpoints=ENDPOINTS[:1]))
+    found = fold_records(tmp_path, config, {ENDPOINTS[0]: load_endpoints()[ENDPOINTS[0]]})
+    assert set(found) == {key for key in records if key[0] == ENDPOINTS[0]}
+    for key, own in found.items():
+        assert all(record.chosen == {} and "inner_concordance" not in record.metrics for record in own)
+        assert [r.metrics["c_index"] for r in own] == [r.metrics["c_index"] for r in records[key]]
 
 
 def test_every_fold_of_every_model_has_a_record(records: dict) -> None:
