@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ EXIT_STOPPED = 130
 
 def main() -> None:
     """Entry point of ``crlm`` and ``radiomics-crlm``."""
+    _speak_utf8()
     # Before anything imports them: no telemetry, and one thread per worker process, so that results and speed do not
     # depend on how a numerical library was built.
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -29,3 +31,15 @@ def main() -> None:
     # The work is over, and letting go of the worker processes takes a moment that nothing should tear.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(code)
+
+
+def _speak_utf8() -> None:
+    """Names of files are UTF-8, whatever the locale: libraries in C take them so, and would miss those with umlauts. A
+    screen that cannot show a character shows its code.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606  (this very program; UTF-8 is decided when Python starts)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
