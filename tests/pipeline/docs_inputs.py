@@ -60,6 +60,24 @@ def repository(folder: Path) -> None:
         subprocess.run(["git", *arguments], cwd=here, check=True)
 
 
+def pipeline(folder: Path) -> None:
+    """A clone with the settings of DVC, as the folder of the page itself; the environment is on the path."""
+    shutil.copytree(_REPOSITORY, folder, ignore=_NOT_CLONED, dirs_exist_ok=True)
+    for name in (".gitignore", ".dvcignore"):
+        shutil.copy(_REPOSITORY / name, folder)
+    shutil.copytree(
+        _REPOSITORY / ".dvc", folder / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp", "config.local")
+    )
+    who = {"user.name": "A Reader", "user.email": "reader@example.org", "commit.gpgsign": "false"}
+    for arguments in (
+        ["init", "--quiet"],
+        *(["config", key, value] for key, value in who.items()),
+        ["add", "--all"],
+        ["commit", "--quiet", "--message", "All"],
+    ):
+        subprocess.run(["git", *arguments], cwd=folder, check=True)
+
+
 def environment(folder: Path) -> None:
     """The environment that ``make`` would build from the lock: the one of this very test, without asking a network."""
     (folder / ".venv").mkdir()
@@ -185,6 +203,7 @@ PREPARE: Mapping[str, Callable[[Path], None]] = {
     "source_tree": source_tree,
     "checkout": checkout,
     "repository": repository,
+    "pipeline": pipeline,
     "environment": environment,
     "readme_inputs": readme_inputs,
     "tcia_download": tcia_download,
