@@ -17,8 +17,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from altered_bundles import JUDGING
 from golden_bundles import GOLDEN
-from hostile_bundles import ATTACKS, HOSTILE, JUDGING, Bomb, edit, manifest, reseal
+from hostile_bundles import ATTACKS, HOSTILE, Bomb, edit, manifest, reseal
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scoring_examples import CLINICAL, content, model
