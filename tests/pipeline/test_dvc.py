@@ -201,7 +201,8 @@ def test_a_change_redoes_what_depends_on_it(tmp_path: Path) -> None:
     report = repository.experiment.with_suffix("")
 
     alone = tmp_path / "alone"
-    assert run(["run", str(repository.experiment), "--out", str(alone), "--jobs", "1"]) in (0, 4)
+    few_voxels = 4  # exit code: a lesion of the first patient is too small for features
+    assert run(["run", str(repository.experiment), "--out", str(alone), "--jobs", "1"]) == few_voxels
     (tmp_path / "report").mkdir()
     shutil.copy(report / "notes.md", tmp_path / "report")
     assert run(["report", str(alone), "--to", str(tmp_path / "report")]) == 0
