@@ -35,6 +35,14 @@ def test_each_input_has_its_own_origin() -> None:
     ]
 
 
+def test_an_origin_of_what_nobody_has_is_not_told() -> None:
+    """The label of a column says nothing where the column is empty."""
+    table = pd.DataFrame({"patient_id": ["a", "b"], "n_liver_mets": [3, 1], "cea_ng_ml": [None, None]})
+    labels = pd.DataFrame({"cea_ng_ml": ["masks", "masks"], "n_liver_mets": ["chart", "masks"]})
+    got = clinical.evaluate_table(table, ["fong_crs"], sources=labels)["sources"]
+    assert got.tolist() == ["chart", "masks(n_liver_mets)"]
+
+
 @pytest.mark.parametrize(
     ("rule", "inputs", "warning"),
     [

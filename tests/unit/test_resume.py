@@ -16,7 +16,7 @@ from radiomics_crlm.config import ExperimentConfig, load_config
 from radiomics_crlm.errors import InputError
 from radiomics_crlm.resources import resource
 from radiomics_crlm.study import resume
-from radiomics_crlm.study.resume import FOLDER, Unfinished, identity, unfinished_run
+from radiomics_crlm.study.resume import FOLDER, Unfinished, identity, is_finished, unfinished_run
 
 MINE = {
     "name": "mine",
@@ -217,6 +217,37 @@ def test_two_processes_do_not_work_in_one_folder(tmp_path: Path) -> None:
             work(tmp_path)
         other.kill()
     assert work(tmp_path).resumed
+
+
+def test_a_run_is_finished_once_its_record_is_written_and_its_store_is_gone(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert not is_finished(out)
+    interrupted(out)
+    (out / "run.json").write_text("{}")
+    assert not is_finished(out)  # stopped while the record was already there
+    (out / FOLDER / resume._FINISHED).write_text("{}")
+    assert is_finished(out)
+    assert not (out / FOLDER).exists()
+    assert is_finished(out)
+
+
+def test_parts_made_elsewhere_are_taken_and_never_touched(tmp_path: Path) -> None:
+    key = "ab" + "0" * 62
+    interrupted(tmp_path / "elsewhere")
+    theirs = tmp_path / "elsewhere" / FOLDER / resume._FOLDS
+    broken = tmp_path / "broken"
+    (broken / key[:2]).mkdir(parents=True)
+    (broken / key[:2] / f"{key}.json").write_bytes(b"half")
+    with unfinished_run(tmp_path / "out", MINE) as run:
+        own = run.cache
+        run.take(extraction=None, folds=[broken, theirs])
+        assert run.cache == own
+        assert run.checkpoints.get(key) == {"fits": 1}
+        assert run.checkpoints.damaged == 1
+        run.take(extraction=tmp_path / "cache", folds=[])
+        assert run.cache == tmp_path / "cache"
+        assert run.checkpoints.get(key) is None
+    assert (broken / key[:2] / f"{key}.json").read_bytes() == b"half"
 
 
 def test_the_lock_is_free_after_a_refusal(tmp_path: Path) -> None:
