@@ -23,7 +23,7 @@ pytestmark = pytest.mark.xdist_group("tcia")
 # The experiment as shipped has 10 repeats, four learners and many refits; a few are enough for what is asserted here.
 FAST = {
     "learners": ["ridge"],
-    "design": {"outer_folds": 5, "repeats": 2, "inner_folds": 5, "seed": 20261121},
+    "design": {"outer_folds": 5, "repeats": 2, "inner_folds": 5, "seed": 20261121, "bootstrap_draws": 100},
     "answer": {"clinical": "clinical_without_size", "rule": "fong_score_reported", "permutations": 2},
 }
 
