@@ -6,6 +6,20 @@ Messages never hold a patient's value, date, free text or a source path: case ke
 
 from __future__ import annotations
 
+import re
+
+# Names from a file may be in a message; none may steer a terminal or change the order of its text.
+_UNPRINTABLE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """A text in which control characters are written out.
+
+    >>> printable("a\\x1b[31m")
+    'a\\\\x1b[31m'
+    """
+    return _UNPRINTABLE.sub(lambda found: ascii(found.group())[1:-1], text)
+
 
 class CrlmError(Exception):
     """Base of all deliberate errors.
@@ -33,7 +47,7 @@ class CrlmError(Exception):
             text += f"; got {got}"
         if remedy:
             text += f". {remedy[0].upper()}{remedy[1:]}"
-        super().__init__(text if text.endswith(".") else text + ".")
+        super().__init__(printable(text if text.endswith(".") else text + "."))
 
     def __reduce__(self) -> tuple[object, ...]:
         """How an error travels from a worker to the process that waits for it."""

@@ -48,14 +48,9 @@ def check_vectors(path: Path | str) -> VectorReport:
     Raises
     ------
     InputError
-        If a column is absent or a row is not readable (the row number is named).
+        If the file cannot be read, a column is absent or a row is not readable (the row number is named).
     """
-    with Path(path).open(encoding="utf-8", newline="") as handle:
-        reader = csv.DictReader(handle)
-        absent = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
-        if absent:
-            raise InputError("columns are absent from the worked examples", got=f"no {', '.join(absent)}")
-        rows = list(reader)
+    rows = _rows(Path(path))
     found: list[Disagreement] = []
     failing = 0
     for number, row in enumerate(rows, start=1):
@@ -65,12 +60,25 @@ def check_vectors(path: Path | str) -> VectorReport:
     return VectorReport(len(rows), len(rows) - failing, tuple(found))
 
 
+def _rows(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as handle:
+            reader = csv.DictReader(handle)
+            absent = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError("the worked examples cannot be read", where=path.name, got=type(error).__name__) from None
+    if absent:
+        raise InputError("columns are absent from the worked examples", got=f"no {', '.join(absent)}")
+    return rows
+
+
 def _compare_row(number: int, row: Mapping[str, str]) -> list[Disagreement]:
     try:
         inputs, expected = json.loads(row["inputs"]), json.loads(row["expected"])
         tolerance = float(row["tolerance"])
-    except ValueError as error:
-        raise _unreadable(number) from error
+    except (ValueError, TypeError, RecursionError):  # a cell that is absent is a TypeError
+        raise _unreadable(number) from None
     if not isinstance(inputs, dict) or not isinstance(expected, dict):
         raise _unreadable(number)
     if row["rule_id"] not in rules():

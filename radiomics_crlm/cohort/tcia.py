@@ -24,6 +24,7 @@ from radiomics_crlm.cohort.units import CONVERTED
 from radiomics_crlm.config import CohortNotes, read_yaml
 from radiomics_crlm.errors import InputError
 from radiomics_crlm.provenance.files import sha256_file
+from radiomics_crlm.provenance.tables import read_packed, read_raw
 from radiomics_crlm.resources import resource
 from radiomics_crlm.schema import MISSING_CODES
 
@@ -113,7 +114,7 @@ def read_tcia_table(path: Path, *, keep_bad_cells: bool = False) -> CleanRows:
         If a column of the layout is absent.
     """
     layout = _layout()
-    raw = pd.read_csv(path, dtype="str", keep_default_na=False, encoding="utf-8-sig")
+    raw = read_raw(path, what="clinical table")
     mapped = apply_layout(raw.rename(columns=str.strip), layout)
     rows = clean_clinical(mapped, keep_bad_cells=keep_bad_cells)
     units = {rule["to"]: rule["unit"] for rules in layout["columns"].values() for rule in rules if "unit" in rule}
@@ -180,7 +181,7 @@ def read_radmlbench(data: Path) -> pd.DataFrame:
         If no table fits, or a key stands in it twice.
     """
     path = _find(data, ".gz", {"ID", "Target", "Liver_original_shape_Elongation"}, "the radMLBench feature table")
-    raw = pd.read_csv(path, encoding="utf-8")
+    raw = read_packed(path, what="the radMLBench feature table")
     if raw["ID"].duplicated().any():
         raise InputError("the radMLBench table holds a key twice", expected="one row per patient")
     # Target is left behind: it is follow-up below 120 months among survivors, no prognosis.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
+from radiomics_crlm.config.documents import read_yaml
 from radiomics_crlm.errors import ConfigError
 
 Moment = Literal["baseline", "restaging", "preoperative", "postoperative", "outcome"]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=60)]
+
+_MOST_SHOWN = 300  # characters of a field or a rule; either may quote the file
 
 
 class Strict(BaseModel):
@@ -35,7 +37,8 @@ def parse_config(model: type[_Model], content: object, *, where: str) -> _Model:
         return model.model_validate(content)
     except ValidationError as error:
         faults = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors(include_url=False)[:10]
+            f"{'.'.join(map(str, e['loc']))[:_MOST_SHOWN] or 'file'}: {e['msg'][:_MOST_SHOWN]}"
+            for e in error.errors(include_url=False, include_input=False)[:10]
         )
         raise ConfigError("the configuration is not valid", where=where, got=faults) from None
 
@@ -49,19 +52,3 @@ def load_config(model: type[_Model], path: Path) -> _Model:
         If the file is absent, no YAML, or not valid.
     """
     return parse_config(model, read_yaml(path), where=path.name)
-
-
-def read_yaml(path: Path) -> Any:
-    """Read YAML without executing anything it may name.
-
-    Raises
-    ------
-    ConfigError
-        If the file is absent or malformed.
-    """
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError("the file is missing", where=path.name, remedy="check the path") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError("the file is not valid YAML", where=path.name, got=type(error).__name__) from None

@@ -40,7 +40,8 @@ class DesignConfig(Strict):
     def _defaults_of_kind(cls, content: Any) -> Any:
         if not isinstance(content, dict) or content.get("kind", "repeated_cv") == "repeated_cv":
             return content
-        blocks = len(content.get("cuts") or ()) + 1
+        cuts = content.get("cuts") or ()
+        blocks = len(cuts) + 1 if isinstance(cuts, (list, tuple)) else 1
         named = {"outer_folds": max(2, blocks)} if content["kind"] == "temporal" else {}
         return {"repeats": 1, **named, **content}
 

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from radiomics_crlm.config.base import Moment, Strict, parse_config, read_yaml
+from radiomics_crlm.config.base import Moment, Strict, parse_config
+from radiomics_crlm.config.documents import read_yaml
 from radiomics_crlm.resources import resource
 
 

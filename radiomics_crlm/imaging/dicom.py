@@ -238,9 +238,7 @@ def _thickness(header: pydicom.Dataset, case: str) -> float:
 def _voxels(slices: Sequence[_Slice], case: str) -> np.ndarray:
     """Rescaled voxels: 16- or 32-bit integers where all values are integers, else 32-bit floats."""
     bound = 1 << 31
-    if all(np.isfinite(s.rescale).all() and s.rescale[0] % 1 == 0 == s.rescale[1] % 1 for s in slices) and all(
-        abs(s.rescale[0]) * (1 << 16) + abs(s.rescale[1]) < bound for s in slices
-    ):
+    if all(_is_whole(s.rescale) for s in slices):
         array = np.empty((len(slices), *slices[0].shape), dtype=np.int16)
         for k, one in enumerate(slices):
             values = _pixels(one, case)
@@ -254,6 +252,12 @@ def _voxels(slices: Sequence[_Slice], case: str) -> np.ndarray:
     return _as_small_integer(np.stack([_pixels(s, case).astype(np.float64) for s in slices]))
 
 
+def _is_whole(rescale: tuple[float, float]) -> bool:
+    """Whether slope and intercept are integers that keep 16-bit pixels within 32-bit integers."""
+    slope, intercept = rescale
+    return slope % 1 == 0 == intercept % 1 and abs(slope) * (1 << 16) + abs(intercept) < 1 << 31
+
+
 def _pixels(one: _Slice, case: str) -> np.ndarray:
     """Rescaled pixels of a slice: integers where slope and intercept are integers, else 64-bit floats."""
     rescaled = rescaled_by_itk(one.header, one.path, one.shape, case=case)
@@ -261,7 +265,7 @@ def _pixels(one: _Slice, case: str) -> np.ndarray:
         return rescaled
     stored = stored_pixels(one.header, one.shape, case=case)
     slope, intercept = one.rescale
-    if stored.dtype.kind in "iu" and slope % 1 == 0 == intercept % 1:
+    if stored.dtype.kind in "iu" and _is_whole(one.rescale):
         small = stored.astype(np.int32 if stored.dtype.itemsize <= 2 else np.int64)
         return small * int(slope) + int(intercept)
     return stored.astype(np.float64) * slope + intercept

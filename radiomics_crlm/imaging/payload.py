@@ -11,12 +11,21 @@ from __future__ import annotations
 import gzip
 import struct
 import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
 _CHUNK = 1 << 22
 # A real header ends within the first kilobytes; more means this is not the format it claims to be.
 _MAX_TEXT_HEADER = 1 << 16
+# Real fields are far shorter, and the buffers of the libraries hold not much more.
+_MAX_LINE = 500
+_MAX_AXES = 10
+# Fields of a MetaImage with a number for each axis, or for each pair of axes.
+_METAIMAGE_NUMBERS = {
+    "dimsize": 1, "elementspacing": 1, "elementsize": 1, "offset": 1, "position": 1, "origin": 1, "centerofrotation": 1,
+    "transformmatrix": 2, "orientation": 2, "rotation": 2,
+}  # fmt: skip
 # Deflate cannot pack tighter; a header that announces more than this times the size of the file is a lie.
 _MAX_DEFLATE_RATIO = 1032
 # Extensions of a NIfTI header are small texts.
@@ -27,6 +36,54 @@ _SLACK = 1 << 20
 
 class IncompleteFileError(Exception):
     """The file is not a complete, undamaged file of its format; the text is safe to show."""
+
+
+def check_text_header(path: Path) -> None:
+    """Refuse a NRRD or MetaImage header that cannot be one, before ITK reads it; other files pass.
+
+    ITK ends the whole process over fields that are longer than its buffers or have other axes than they announce.
+
+    Raises
+    ------
+    IncompleteFileError
+        With a sentence that holds no path.
+    """
+    name = path.name.lower()
+    if not name.endswith((".mha", ".nrrd")):
+        return
+    fields: dict[str, str] = {}
+    with path.open("rb") as stream:
+        for line in _header_lines(stream):
+            if len(line) > _MAX_LINE:
+                raise IncompleteFileError("a line of the header is too long")
+            if b"\0" in line:
+                raise IncompleteFileError("the header is no text")
+            mark = "=" if name.endswith(".mha") else ":"
+            key, _, value = line.decode("latin-1").partition(mark)
+            fields.setdefault(key.strip().lower(), value.strip())
+    if name.endswith(".mha"):
+        _check_axes(fields)
+
+
+def _header_lines(stream: IO[bytes]) -> Iterator[bytes]:
+    """Lines up to the empty one, or to the field after which the voxels begin."""
+    while line := stream.readline(_MAX_LINE + 2).rstrip(b"\r\n"):
+        yield line
+        if stream.tell() > _MAX_TEXT_HEADER:
+            raise IncompleteFileError("the header has no end")
+        if line.partition(b"=")[0].strip().lower() == b"elementdatafile":
+            return
+
+
+def _check_axes(fields: Mapping[str, str]) -> None:
+    """Numbers of a MetaImage header: as many as there are axes."""
+    text = fields.get("ndims", "")
+    axes = int(text) if text.isascii() and text.isdecimal() and len(text) <= 2 else 0
+    if not 1 <= axes <= _MAX_AXES:
+        raise IncompleteFileError("the header does not say how many axes the image has")
+    for name, count in _METAIMAGE_NUMBERS.items():
+        if name in fields and len(fields[name].split()) != axes**count:
+            raise IncompleteFileError("a field of the header has another length than the image has axes")
 
 
 def check_complete(path: Path, announced: int) -> None:

@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from radiomics_crlm.errors import CaseError, ConfigError, InputError
 from radiomics_crlm.imaging.dicom import read_series
 from radiomics_crlm.imaging.geometry import Volume, check_same_geometry, from_itk, to_itk
-from radiomics_crlm.imaging.payload import IncompleteFileError, check_complete
+from radiomics_crlm.imaging.payload import IncompleteFileError, check_complete, check_text_header
 from radiomics_crlm.imaging.series_choice import SeriesChoice
 
 __all__ = [
@@ -96,8 +96,9 @@ def read_volume(path: Path, *, case: str, max_voxels: int = MAX_VOXELS, choice: 
         )
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
-    announced = _check_header(reader, case, max_voxels)
     try:
+        check_text_header(path)
+        announced = _check_header(reader, case, max_voxels)
         check_complete(path, announced)
         with _silent_stderr():
             image = reader.Execute()

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pandas as pd
 import pyarrow as pa
@@ -25,6 +25,8 @@ from radiomics_crlm.schema import check_table
 # for what pandas keeps of a table in a Parquet file.
 TABLE_ERRORS: tuple[type[Exception], ...] = (
     OSError,
+    EOFError,
+    zlib.error,
     ValueError,
     LookupError,
     TypeError,
@@ -35,9 +37,10 @@ TABLE_ERRORS: tuple[type[Exception], ...] = (
     RecursionError,
     pa.ArrowException,
 )
-# Numbers that a Parquet file may announce whatever its size, and per byte beyond: rows differ at least in their keys, so
-# that even a well packed table does not reach it. Equal rows without end fit into a few bytes.
+# Numbers that a Parquet file may announce whatever its size, and per byte beyond: rows differ at least in their keys,
+# and even a well packed table does not reach it. Equal rows without end fit into a few bytes.
 _FREE_BYTES, _MAX_RATIO = 1 << 26, 1032
+_MAX_COLUMNS, _LONGEST_HEADER = 20_000, 1 << 20
 _MAX_TEXT_RATIO = 64  # of numbers as text, packed with gzip
 
 
@@ -79,8 +82,10 @@ def read_raw(path: Path, *, what: str) -> pd.DataFrame:
     with _reading(path, what) as is_parquet:
         if is_parquet:
             with pq.ParquetFile(path) as file:
-                _refuse_endless(file, path, what)
-                return file.read().to_pandas()
+                _check_parquet(file, path, what)
+                table = file.read()
+                table.validate(full=True)  # text that is no UTF-8 would be met later
+                return table.to_pandas()
         table = pd.read_csv(path, dtype="str", keep_default_na=False, encoding="utf-8-sig")
         _refuse_shifted(table, path, what)
         return table
@@ -101,8 +106,10 @@ def read_packed(path: Path, *, what: str) -> pd.DataFrame:
     try:
         if path.suffix == ".gz":
             _refuse_bomb(path, what)
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            _refuse_wide(stream, path, what)
         table = pd.read_csv(path, encoding="utf-8", low_memory=False)
-    except (*TABLE_ERRORS, EOFError, zlib.error):
+    except TABLE_ERRORS:
         raise InputError(f"{what} cannot be read", where=path.name, expected="CSV (also .gz) or Parquet") from None
     _refuse_shifted(table, path, what)
     return table
@@ -133,10 +140,11 @@ def read_blocks(path: Path, *, what: str, size: int, columns: list[str] | None =
     with _reading(path, what) as is_parquet:
         if is_parquet:
             with pq.ParquetFile(path) as file:
-                _refuse_endless(file, path, what)
+                _check_parquet(file, path, what)
                 empty = True
                 for batch in file.iter_batches(batch_size=size, columns=columns):
                     empty = False
+                    batch.validate(full=True)
                     yield batch.to_pandas(integer_object_nulls=True).reset_index(drop=True)
                 if empty:
                     yield file.schema_arrow.empty_table().to_pandas()
@@ -158,6 +166,9 @@ def _reading(path: Path, what: str) -> Iterator[bool]:
     if not path.is_file():
         raise InputError(f"{what} is missing", expected=f"a file named {path.name}", remedy="check the path")
     try:
+        if suffix == ".csv":
+            with path.open("rb") as stream:
+                _refuse_wide(stream, path, what)
         yield suffix == ".parquet"
     except TABLE_ERRORS as error:
         raise InputError(
@@ -168,8 +179,29 @@ def _reading(path: Path, what: str) -> Iterator[bool]:
         ) from None
 
 
-def _refuse_endless(file: pq.ParquetFile, path: Path, what: str) -> None:
-    """A file that announces far more rows than it can hold, were they not all the same."""
+def _refuse_wide(stream: IO[bytes] | gzip.GzipFile, path: Path, what: str) -> None:
+    """A header of more columns than any table has; each costs time before its name is even looked at."""
+    header = b""
+    while not header.strip() and stream.tell() < _LONGEST_HEADER:
+        header = stream.readline(_LONGEST_HEADER)
+        if not header:
+            return
+    if len(header) >= _LONGEST_HEADER or header.count(b",") >= _MAX_COLUMNS:
+        raise _too_wide(path, what)
+
+
+def _too_wide(path: Path, what: str) -> InputError:
+    return InputError(f"{what} has too many columns", where=path.name, expected=f"at most {_MAX_COLUMNS} columns")
+
+
+def _check_parquet(file: pq.ParquetFile, path: Path, what: str) -> None:
+    """Refuse too many columns, cells that hold several values, and more rows than the file can hold, were they not all
+    the same.
+    """
+    if file.metadata.num_columns > _MAX_COLUMNS:
+        raise _too_wide(path, what)
+    if any(pa.types.is_nested(field.type) for field in file.schema_arrow):
+        raise InputError(f"{what} has cells that hold several values", where=path.name, expected="one value per cell")
     announced = 8 * file.metadata.num_rows * file.metadata.num_columns
     if announced > max(_FREE_BYTES, _MAX_RATIO * path.stat().st_size):
         raise InputError(f"{what} announces far more rows than its file can hold", where=path.name)

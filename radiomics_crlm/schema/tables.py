@@ -93,6 +93,7 @@ def _problems(found: list[tuple[int, str, str, str]], raw: pd.DataFrame, schema:
 
 def _rename(raw: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
     names: dict[Any, str] = {}
+    seen: set[str] = set()
     for header in raw.columns:
         name = schema.canonical(str(header))
         if name is None:
@@ -102,11 +103,12 @@ def _rename(raw: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
                 expected=f"a name of data_schemas/{schema.table}.yaml" + (f", perhaps {near[0]!r}" if near else ""),
                 remedy="rename it, or list it under ignore_columns in cohort.yaml",
             )
-        if name in names.values():
+        if name in seen:
             raise InputError(
                 f"table {schema.table!r} gives the column {name!r} twice", remedy="keep one of the two columns"
             )
         names[header] = name
+        seen.add(name)
     return raw.rename(columns=names)
 
 

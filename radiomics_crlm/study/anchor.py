@@ -11,6 +11,7 @@ import pandas as pd
 
 from radiomics_crlm.errors import InputError
 from radiomics_crlm.modelling.anchor import Classifier, Configuration, pooled_auc, protocol_folds
+from radiomics_crlm.provenance.tables import read_packed
 from radiomics_crlm.study.prepare import Progress
 
 _CLASSIFIERS: dict[str, Classifier] = {"NaiveBayes": "naive_bayes", "LogisticRegression": "logistic"}
@@ -27,14 +28,7 @@ def read_benchmark(path: Path) -> tuple[pd.DataFrame, pd.Series]:
     InputError
         If the table cannot be read, lacks a column, holds a key twice or a feature that is no number.
     """
-    try:
-        raw = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError("the benchmark table is missing", where=path.name, remedy="check the path") from None
-    except (OSError, ValueError, EOFError):
-        raise InputError(
-            "the benchmark table cannot be read", where=path.name, expected="CSV (also .gz) or Parquet"
-        ) from None
+    raw = read_packed(path, what="the benchmark table")
     if lacking := {"ID", "Target"} - set(raw.columns):
         raise InputError("the benchmark table lacks columns", where=path.name, expected=", ".join(sorted(lacking)))
     if raw["ID"].duplicated().any():
@@ -60,24 +54,24 @@ def published_grid(path: Path) -> pd.DataFrame:
     InputError
         If the file is no such grid.
     """
-    try:
-        grid = pd.read_csv(path, encoding="utf-8")
-    except (OSError, ValueError):
-        raise InputError("the published grid cannot be read", where=path.name, expected="CSV") from None
+    grid = read_packed(path, what="the published grid")
     if lacking := set(_GRID) - set(grid.columns):
         raise InputError("the published grid lacks columns", where=path.name, expected=", ".join(sorted(lacking)))
     covered = grid[(grid["params_fs_method"] == "ANOVA") & grid["params_clf_method"].isin(_CLASSIFIERS)]
-    rows = [
-        {
-            "configuration": Configuration(
-                int(row["params_N"]),
-                _CLASSIFIERS[row["params_clf_method"]],
-                None if row["params_clf_method"] == "NaiveBayes" else float(row["params_C_LR"]),
-            ),
-            "published": float(row["value"]),
-        }
-        for row in covered.to_dict("records")
-    ]
+    try:
+        rows = [
+            {
+                "configuration": Configuration(
+                    int(row["params_N"]),
+                    _CLASSIFIERS[row["params_clf_method"]],
+                    None if row["params_clf_method"] == "NaiveBayes" else float(row["params_C_LR"]),
+                ),
+                "published": float(row["value"]),
+            }
+            for row in covered.to_dict("records")
+        ]
+    except (ValueError, OverflowError, TypeError):
+        raise InputError("the published grid has a cell that is no number", where=path.name) from None
     return pd.DataFrame(rows, columns=["configuration", "published"])
 
 
