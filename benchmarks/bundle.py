@@ -85,7 +85,7 @@ def entries(given: Given) -> Iterator[Entry]:
     yield Comparison(
         "bundle", "load a model (ridge, 14 inputs), every hash checked", f"{named('mlflow')}, pyfunc of the pipeline",
         partial(load_bundle, given.folder / "ridge"), partial(mlflow.pyfunc.load_model, uri),
-        "nothing is computed", note="the peer unpickles code", repeats=9,
+        "not compared: nothing is computed", note="the peer unpickles code", repeats=9,
     )  # fmt: skip
     yield partial(slowest, sorted(GOLDEN.glob("protocol_*/*/bundle")))
     for learner in ("ridge",) if given.quick else _LARGEST:

@@ -7,16 +7,18 @@ refused.
 
 from __future__ import annotations
 
+import json
 import math
-import multiprocessing
+import pickle
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -56,7 +58,7 @@ class Comparison:
     ours, theirs
         Work to be timed; the result is its values, or a :class:`Timed` where the work has a clock of its own.
     apart
-        Largest relative difference of the values of both, or the reason why they are not compared.
+        Largest relative difference of the values of both, or what is said instead, where they are not compared.
     tolerance
         Largest difference at which the values count as equal.
     repeats, least, patience
@@ -110,7 +112,7 @@ class UnequalError(Exception):
 
 @dataclass(frozen=True)
 class Row:
-    """Seconds of both sides round by round, and how far the values are apart (text: why they are not compared)."""
+    """Seconds of both sides round by round, and how far the values are apart (text: not compared, as it says)."""
 
     comparison: Comparison
     ours: Sequence[float]
@@ -196,18 +198,23 @@ def measure(one: Comparison, *, clock: Callable[[], float] = time.monotonic) -> 
     return Row(one, [own.seconds for own, _ in pairs], [peer.seconds for _, peer in pairs], found, peaks)
 
 
+_ALONE = "import pickle, sys; sys.path[:0] = {path!r}; import measuring; measuring.tell_peak(sys.stdin.buffer)"
+
+
 def peaks_of(one: Comparison) -> tuple[int | None, int | None]:
-    """Peak memory in bytes of each side in a fresh process, libraries included."""
-    found = []
+    """Peak memory in bytes of each side in a fresh process, with only the libraries that the side imports."""
+    code = _ALONE.format(path=sys.path)
+    found: list[int | None] = []
     for side in (one.ours, one.theirs):
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            found.append(pool.submit(_peak, side).result())
+        done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(side), capture_output=True, check=True)
+        found.append(json.loads(done.stdout.splitlines()[-1]))
     return found[0], found[1]
 
 
-def _peak(side: Side) -> int | None:
-    found = side()
-    return found.peak if isinstance(found, Timed) else peak_memory()
+def tell_peak(pickled: IO[bytes]) -> None:
+    """Run a pickled side and print the peak memory of this process."""
+    found = pickle.load(pickled)()  # noqa: S301, from the process that started this one
+    print("\n" + json.dumps(found.peak if isinstance(found, Timed) else peak_memory()))
 
 
 def named(*distributions: str) -> str:
@@ -267,7 +274,7 @@ def ratio_text(row: Row) -> str:
 def values_text(found: float | str) -> str:
     """How far the values are apart."""
     if isinstance(found, str):
-        return f"not compared: {found}"
+        return found
     return "identical" if found == 0 else f"equal to {found:.0e}"
 
 

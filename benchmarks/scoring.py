@@ -211,7 +211,7 @@ def against_peers(learner: str, folder: Path, rows: int, first: int) -> Iterator
     work = f"`crlm score` with SHAP, {learner}, per 1,000 rows of a table of {rows:,}, 1 process"
     yield Comparison(
         "scoring", work, f"loop over rows, {peer}", mine, partial(row_by_row, loaded, shap_values, table[:first]),
-        scores_apart, 1e-5, "the peer reads, checks and writes nothing", repeats=3,
+        scores_apart, 1e-5, "the peer reads, checks and writes nothing", repeats=3, patience=20.0,
     )  # fmt: skip
     yield Comparison(
         "scoring", work, f"whole table at once, {peer}", mine, partial(at_once, loaded, shap_values, table, first),
@@ -266,7 +266,7 @@ def memory(folder: Path, rows: int) -> Figure:
 def entries(given: Given) -> Iterator[Entry]:
     """Scoring against peers, then rates and memory."""
     for learner in ("ridge",) if given.quick else ("ridge", "xgboost"):
-        yield from against_peers(learner, given.folder / learner, *((500, 20) if given.quick else (20_000, 100)))
+        yield from against_peers(learner, given.folder / learner, *((500, 10) if given.quick else (20_000, 100)))
     whole = given.folder / "whole"
     yield from throughput(whole, 5_000 if given.quick else 200_000, given.jobs)
     yield from (partial(memory, whole, rows) for rows in ((5_000,) if given.quick else (20_000, 400_000)))

@@ -4,8 +4,8 @@
         [--data FOLDER] [--peers FOLDER]
 
 Each row times both sides in turn, several rounds, and refuses sides that do not compute the same. ``--quick`` makes few
-and small cases. Peers that need an environment of their own get one below ``--peers``, once. The page is written if
-every value agrees and no area was left out; otherwise the exit code is 1.
+and small cases. Peers that need an environment of their own get one below ``--peers``, once. If values differ the page
+says so and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -45,10 +45,6 @@ AREAS: dict[str, Callable[[Given], Iterator[Entry]]] = {
     "bundle": bundle.entries,
 }
 LIBRARIES = ("radiomics-crlm", "numpy", "scipy", "pandas", "scikit-learn", "numba", "SimpleITK", "xgboost-cpu")
-NOT_HERE = {
-    "familiar, PLATO (R)": "R packages; no R here",
-    "AutoPrognosis, QuantImage, Z-Rad's interface": "no call of theirs does the same work",
-}
 PAGE = """# Benchmarks
 
 Written by `make bench`. Each row does the same work twice, here and with a peer, in turn and in one run; times are
@@ -68,7 +64,7 @@ from uncompressed files, unless the row says otherwise. Real data are named; all
 
 {absent}
 
-## Machine
+{refused}## Machine
 
 {machine}
 """
@@ -109,7 +105,9 @@ def page(found: Results, began: tuple[float, float], seconds: float) -> str:
     ]
     figures = [[one.area, one.what, one.value, one.target] for one in found.figures]
     absent = [[one.area, one.what, one.reason] for one in found.absent]
+    refused = "".join(f"- {one}\n" for one in found.unequal)
     return PAGE.format(
+        refused=f"## Refused, as the values differ\n\n{refused}\n" if refused else "",
         rows=markdown(HEAD, [cells(row) for row in found.rows]),
         figures=markdown(("area", "figure", "measured", "aimed at"), figures),
         absent=markdown(("area", "what", "why"), absent),
@@ -136,14 +134,11 @@ def main() -> int:
             entries = AREAS[area](Given(own, asked.data, asked.peers, asked.quick))
             found.add(entries, lambda line: print(line, flush=True))
     text = page(found, began, time.time() - began[0])
-    if found.unequal:
-        print("\n".join(("", "refused, as the values differ:", *found.unequal)))
-        return 1
     if asked.to is None:
         print("", text, sep="\n")
     else:
         asked.to.write_text(text, encoding="utf-8")
-    return 0
+    return 1 if found.unequal else 0
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from lifelines import CoxPHFitter
-from measuring import Comparison, Entry, Given, Timed, apart, named, timed
+from measuring import Absent, Comparison, Entry, Given, Timed, apart, named, timed
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import Pipeline
@@ -38,6 +38,10 @@ from radiomics_crlm.study.plans import plan_models
 from radiomics_crlm.study.prepare import prepare
 
 LEARNERS = ("ridge", "elastic_net", "xgboost", "random_forest")
+NOT_TIMED = {
+    "AutoPrognosis, WORC, AutoRadiomics": "other designs: they search other pipelines, so no value can be compared",
+    "familiar": "an R package",
+}
 SEED, INNER = 20261121, 5
 ENDPOINTS = ("recurrence_24m", "recurrence")
 
@@ -253,7 +257,7 @@ def mean_scores_apart(first: list[float], second: list[float]) -> float:
 
 def entries(given: Given) -> Iterator[Entry]:
     """Each endpoint and learner; the Cox model also with the learners of others, in one process."""
-    found, repeats = given.data.is_dir(), 1 if given.quick else 2
+    found, repeats = given.data.is_dir(), 1
     make = partial(real_tasks, given.data) if found else simulated_tasks
     for task in make(ENDPOINTS[1:] if given.quick else ENDPOINTS, repeats):
         who = f"{'TCIA' if found else 'simulated'} table, {len(task.X)} patients, {repeats} × 5 × {INNER} folds"
@@ -264,9 +268,10 @@ def entries(given: Given) -> Iterator[Entry]:
                 "training", f"{who}, {task.name}, {learner}, {count} candidates, {given.jobs} processes",
                 f"loop of {named('scikit-learn')}", partial(with_workers, ours, task, recipe, given.jobs),
                 partial(with_workers, plainly, task, recipe, given.jobs), mean_scores_apart, 1e-6, warm=False,
-                repeats=3, patience=30.0,
+                repeats=3, patience=20.0,
             )  # fmt: skip
     yield from _other_learners(task, who)
+    yield from (Absent("training", name, reason) for name, reason in NOT_TIMED.items())
 
 
 def _other_learners(task: Task, who: str) -> Iterator[Entry]:
@@ -276,5 +281,5 @@ def _other_learners(task: Task, who: str) -> Iterator[Entry]:
             "training", f"{who}, {task.name}, ridge Cox, {len(recipe.penalties)} candidates, 1 process",
             f"loop of {named('scikit-learn', peer)}", partial(ours, task, recipe, 1),
             partial(plainly, task, recipe, 1, learner), mean_scores_apart, 1e-6, warm=False,
-            repeats=3, least=1, patience=30.0,
+            repeats=3, least=1, patience=10.0,
         )  # fmt: skip

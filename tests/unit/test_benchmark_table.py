@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import operator
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -115,8 +117,17 @@ def test_cells_and_table() -> None:
 
 
 def test_what_is_not_compared_says_why() -> None:
-    row = measuring.measure(compared(apart="other definitions", theirs=lambda: Timed(1.0, None, 2**20)))
+    row = measuring.measure(compared(apart="not compared: other definitions", theirs=lambda: Timed(1.0, None, 2**20)))
     assert measuring.cells(row)[6:8] == ["not compared: other definitions", "– : 1 MiB"]
+
+
+def test_peak_memory_is_that_of_a_process_of_its_own() -> None:
+    small, large = measuring.peaks_of(
+        compared(ours=partial(operator.mul, "x", 1), theirs=partial(operator.mul, "x", 200 * 2**20))
+    )
+    if small is None or large is None:
+        pytest.skip("this system does not tell the peak of memory")
+    assert 150 * 2**20 < large - small < 250 * 2**20
 
 
 def test_a_peer_in_another_process_answers_round_by_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
