@@ -87,7 +87,8 @@ def _one_command(words: Sequence[str], command: Any) -> str:
     rows = [(f"`{_names(p)}`", _kind(p), _default(p), _prose(p.help or "")) for p in options]
     table = _table(("", "value", "default", ""), rows) if rows else "No options."
     title = " ".join(("crlm", *words))
-    return f"## `{title}` {{ #{'-'.join(words)} }}\n\n{_prose(command.help or '')}\n\n```text\n{usage}\n```\n\n{table}"
+    head = f"## `{title}` {{ #{'-'.join(words)} }}\n\n{_prose(command.help or '')}"
+    return f"{head}\n\n```text\n{usage}\n```\n\n{table}\n\n```text\n{command.epilog}\n```"
 
 
 def _is_option(param: Any) -> bool:

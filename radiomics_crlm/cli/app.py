@@ -27,6 +27,7 @@ from radiomics_crlm.cli import (
     sheet_command,
     study_commands,
 )
+from radiomics_crlm.cli.manual import EXIT_CODES, describe
 from radiomics_crlm.cli.refusals import refused
 from radiomics_crlm.cli.screen import Screen
 from radiomics_crlm.errors import CrlmError
@@ -49,8 +50,7 @@ app = typer.Typer(
     name="crlm",
     cls=_Commands,
     help="Radiomics prognosis for colorectal liver metastases, always beside the scores surgeons use.",
-    epilog="Exit codes: 0 all good, 1 unexpected failure, 2 wrong usage or configuration, 3 invalid input, "
-    "4 finished with failed or excluded cases.",
+    epilog=f"First steps: crlm demo; then crlm COMMAND --help.\n\n{EXIT_CODES}",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -95,6 +95,9 @@ def version() -> None:
     Screen().line(radiomics_crlm.__version__)
 
 
+describe(app)
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
@@ -102,7 +105,7 @@ def run(arguments: Sequence[str]) -> int:
         logging.getLogger(noisy).setLevel(logging.ERROR)
     screen = Screen()
     try:
-        app(args=list(arguments))
+        app(args=list(arguments), prog_name="crlm")
     except SystemExit as leaving:  # how typer ends a command, wrong usage (2) included
         return leaving.code if isinstance(leaving.code, int) else EXIT_UNEXPECTED
     except CrlmError as error:

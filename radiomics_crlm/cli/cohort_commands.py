@@ -4,19 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from radiomics_crlm.cli import EXIT_STOPPED
+from radiomics_crlm.cli.completion import profile_names
 from radiomics_crlm.cli.screen import Screen
-from radiomics_crlm.cli.study_commands import EXIT_PARTIAL, Dask, Jobs, Out, default_jobs
+from radiomics_crlm.cli.study_commands import EXIT_PARTIAL, MACHINE, Dask, Jobs, Out, default_jobs
 
 if TYPE_CHECKING:
     from radiomics_crlm.cohort.exclusions import Exclusion
     from radiomics_crlm.features.account import Account
 
 Cohort = Annotated[Path, typer.Argument(help="Cohort folder: clinical.csv, optional imaging.csv and its images.")]
+
+
+Profile = Annotated[
+    str | None,
+    typer.Option(help="Extraction profile; default: by modality and sequence.", autocompletion=profile_names),
+]
+
+
+def _scan_option(text: str) -> Any:
+    return typer.Option(help=text, rich_help_panel="One scan")
+
+
+def _collection_option(text: str) -> Any:
+    return typer.Option(help=text, rich_help_panel="A downloaded collection")
 
 
 def register(app: typer.Typer) -> None:
@@ -69,16 +84,16 @@ def ingest(
     cohort: Annotated[
         Path | None, typer.Argument(help="Cohort folder with imaging.csv, or with --layout a downloaded collection.")
     ] = None,
-    layout: Annotated[str | None, typer.Option(help="tcia-crlm: the collection as 'crlm fetch' leaves it.")] = None,
-    mask_set: Annotated[str, typer.Option(help="With --layout: expert, ai or corrected.")] = "expert",
-    image: Annotated[Path | None, typer.Option(help="One scan: a DICOM series folder, NIfTI or NRRD file.")] = None,
-    mask: Annotated[Path | None, typer.Option(help="Mask of that scan: label image, DICOM SEG or RTSTRUCT.")] = None,
-    patient: Annotated[str | None, typer.Option(help="Patient key of that scan.")] = None,
-    roles: Annotated[str, typer.Option(help="Roles of labels or segments, e.g. lesion=Tumor_*;liver=1.")] = "lesion=*",
-    series: Annotated[str, typer.Option(help="Which series of a folder with several, e.g. number=3.")] = "",
-    timepoint: Annotated[str, typer.Option(help="baseline, restaging or preoperative.")] = "preoperative",
-    modality: Annotated[str, typer.Option(help="CT or MR.")] = "CT",
-    sequence: Annotated[str, typer.Option(help="portal_venous, hbp, ...")] = "portal_venous",
+    layout: Annotated[str | None, _collection_option("tcia-crlm: the collection as 'crlm fetch' leaves it.")] = None,
+    mask_set: Annotated[str, _collection_option("With --layout: expert, ai or corrected.")] = "expert",
+    image: Annotated[Path | None, _scan_option("DICOM series folder, or NIfTI, NRRD or MHA file.")] = None,
+    mask: Annotated[Path | None, _scan_option("Mask of that scan: label image, DICOM SEG or RTSTRUCT.")] = None,
+    patient: Annotated[str | None, _scan_option("Patient key of that scan.")] = None,
+    roles: Annotated[str, _scan_option("Roles of labels or segments, e.g. lesion=Tumor_*;liver=1.")] = "lesion=*",
+    series: Annotated[str, _scan_option("Which series of a folder with several, e.g. number=3.")] = "",
+    timepoint: Annotated[str, _scan_option("baseline, restaging or preoperative.")] = "preoperative",
+    modality: Annotated[str, _scan_option("CT or MR.")] = "CT",
+    sequence: Annotated[str, _scan_option("portal_venous, hbp, or a word of your own.")] = "portal_venous",
 ) -> None:
     """Check scans and masks, measure the lesions, and write an imaging manifest for 'crlm extract'.
 
@@ -110,16 +125,23 @@ def ingest(
 def extract(
     source: Annotated[Path, typer.Argument(help="Folder with imaging.csv or imaging.parquet.")],
     out: Out,
-    profile: Annotated[str | None, typer.Option(help="Extraction profile; default: by modality and sequence.")] = None,
+    profile: Profile = None,
     settings: Annotated[Path | None, typer.Option(help="Settings file; default: the shipped profiles.")] = None,
     jobs: Jobs = default_jobs(),
     dask: Dask = None,
     cache: Annotated[
-        Path | None, typer.Option(help="Folder for finished results, may be shared; default: .cache in the out folder.")
+        Path | None,
+        typer.Option(
+            help="Folder for finished results, may be shared; default: .cache in the out folder.",
+            rich_help_panel=MACHINE,
+        ),
     ] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep nothing and compute everything.")] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Keep nothing and compute everything.", rich_help_panel=MACHINE)
+    ] = False,
     max_memory: Annotated[
-        float | None, typer.Option(help="GiB of memory per worker; default: by the machine and --jobs.")
+        float | None,
+        typer.Option(help="GiB of memory per worker; default: by the machine and --jobs.", rich_help_panel=MACHINE),
     ] = None,
 ) -> None:
     """Extract radiomic features: one row per lesion, and aggregates per patient.

@@ -28,7 +28,9 @@ def idc(
     out: Out,
     collection: Annotated[str, typer.Option(help="Collection of the Imaging Data Commons.")],
     patients: Annotated[int | None, typer.Option(help="Only the first so many patients.")] = None,
-    mask_set: Annotated[list[str] | None, typer.Option(help="expert, ai or corrected; may be repeated.")] = None,
+    mask_set: Annotated[
+        list[str] | None, typer.Option(help="expert (default), ai or corrected; may be given repeatedly.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Start without asking.")] = False,
 ) -> None:
     """Fetch CT series and segmentations from the Imaging Data Commons; what is complete is not fetched again."""

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from radiomics_crlm.cli.cohort_commands import Cohort
+from radiomics_crlm.cli.cohort_commands import Cohort, Profile
 from radiomics_crlm.cli.screen import Screen
-from radiomics_crlm.cli.study_commands import EXIT_PARTIAL, Jobs, Out, default_jobs
+from radiomics_crlm.cli.study_commands import EXIT_PARTIAL, Dask, Jobs, Out, default_jobs
 
 
 def register(app: typer.Typer) -> None:
@@ -31,11 +31,11 @@ def robustness(
     repeats: Annotated[int, typer.Option(min=1, max=100, help="How often noise and redrawing are done.")] = 1,
     minimum: Annotated[float, typer.Option(help="Bound of the lower 95 % limit of ICC(2,1).")] = 0.75,
     controls: Annotated[bool, typer.Option(help="Negative controls: shuffled voxels, healthy liver.")] = True,
-    profile: Annotated[str | None, typer.Option(help="Extraction profile; default: by modality and sequence.")] = None,
+    profile: Profile = None,
     settings: Annotated[Path | None, typer.Option(help="Settings file; default: the shipped profiles.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed; the same seed gives the same tables.")] = 0,
     jobs: Jobs = default_jobs(),
-    dask: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, e.g. tcp://host:8786.")] = None,
+    dask: Dask = None,
 ) -> None:
     """Perturb every scan and outline, extract again, and say which features are stable.
 

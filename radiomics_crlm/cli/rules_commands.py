@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from radiomics_crlm.cli.completion import rule_names
 from radiomics_crlm.cli.screen import Screen
 from radiomics_crlm.cli.study_commands import EXIT_PARTIAL
 
@@ -23,7 +24,10 @@ def register(app: typer.Typer) -> None:
 def run_rules(
     cohort: Annotated[Path, typer.Argument(help="Cohort folder, or a clinical table (.csv, .parquet).")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the result tables.")],
-    rule: Annotated[list[str] | None, typer.Option("--rule", help="Rule id; repeat for several. Default: all.")] = None,
+    rule: Annotated[
+        list[str] | None,
+        typer.Option("--rule", help="Rule id; may be given repeatedly. Default: all.", autocompletion=rule_names),
+    ] = None,
     layout: Annotated[str, typer.Option(help="auto (by the header), canonical, or tcia-crlm.")] = "auto",
     masks: Annotated[Path | None, typer.Option(help="Folder of 'crlm measure': fills gaps of the chart.")] = None,
 ) -> None:
@@ -74,7 +78,9 @@ def list_rules() -> None:
 
 
 @rules_app.command("explain")
-def explain(rule: Annotated[str, typer.Argument(help="Rule id; see 'crlm rules list'.")]) -> None:
+def explain(
+    rule: Annotated[str, typer.Argument(help="Rule id; see 'crlm rules list'.", autocompletion=rule_names)],
+) -> None:
     """Explain a rule: definition, points, bounds, groups, policy for unknown inputs, sources, discrimination."""
     from radiomics_crlm import clinical
     from radiomics_crlm.clinical.explain import TEAM, sections

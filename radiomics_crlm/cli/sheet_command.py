@@ -24,7 +24,7 @@ def sheet(
     scores: Annotated[Path, typer.Option("--scores", help="Folder of the scores, made by 'crlm score'.")],
     out: Out,
     patient: Annotated[
-        list[str] | None, typer.Option("--patient", help="Key of a patient; may be given again. Default: all.")
+        list[str] | None, typer.Option("--patient", help="Key of a patient; may be given repeatedly. Default: all.")
     ] = None,
     pdf: Annotated[bool, typer.Option("--pdf", help="Also write each sheet as PDF (needs the extra 'pdf').")] = False,
     jobs: Jobs = default_jobs(),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from radiomics_crlm.cli import EXIT_STOPPED
+from radiomics_crlm.cli.completion import experiment_names
 from radiomics_crlm.cli.folders import output_folder
 from radiomics_crlm.cli.screen import Screen
 from radiomics_crlm.errors import ConfigError
@@ -23,17 +24,24 @@ if TYPE_CHECKING:
 
 EXIT_PARTIAL = 4
 
-Experiment = Annotated[Path, typer.Argument(help="Experiment file, or the name of a shipped experiment.")]
+Experiment = Annotated[
+    Path,
+    typer.Argument(help="Experiment file, or the name of a shipped experiment.", autocompletion=experiment_names),
+]
 Out = Annotated[
     Path, typer.Option("--out", help="Folder for the results; made if it is missing.", callback=output_folder)
 ]
 Data = Annotated[Path | None, typer.Option("--data", help="Folder with the data of a real cohort.")]
-Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Processes; the results do not depend on it.")]
+MACHINE = "Machine (the results do not depend on it)"
+Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Processes at a time.", rich_help_panel=MACHINE)]
 AllowLeak = Annotated[
     bool, typer.Option("--allow-leak", help="Admit predictors that are known only later; the card says so in red.")
 ]
 Dask = Annotated[
-    str | None, typer.Option(help="Address of a Dask scheduler (tcp://host:8786) whose workers see the same files.")
+    str | None,
+    typer.Option(
+        help="Address of a Dask scheduler (tcp://host:8786) whose workers see the same files.", rich_help_panel=MACHINE
+    ),
 ]
 MlflowUri = Annotated[str | None, typer.Option("--mlflow-uri", help="MLflow store; default: sqlite in the out folder.")]
 PartFolders = Annotated[
