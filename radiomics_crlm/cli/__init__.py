@@ -7,6 +7,8 @@ import os
 import signal
 import sys
 
+from radiomics_crlm.cli.caches import place_caches
+
 # As shells report a program that Ctrl-C ended.
 EXIT_STOPPED = 130
 
@@ -21,6 +23,7 @@ def main() -> None:
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
+    place_caches(os.environ)
     try:
         from radiomics_crlm.cli.app import run
 
