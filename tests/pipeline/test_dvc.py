@@ -171,6 +171,12 @@ class Repository:
     def dvc(self, *arguments: str) -> str:
         return self._run(sys.executable, "-m", "dvc", *arguments)
 
+    def shown(self, *arguments: str) -> dict[str, Any]:
+        """What DVC shows as JSON, apart from its remarks."""
+        line = next(line for line in self.dvc(*arguments).splitlines() if line.startswith("{"))
+        found: dict[str, Any] = json.loads(line)
+        return found
+
     def todo(self) -> set[str]:
         """Stages that would run."""
         said = self.dvc("repro", "--dry", "report@simulated_recurrence")
@@ -208,9 +214,7 @@ def test_a_change_redoes_what_depends_on_it(tmp_path: Path) -> None:
     assert run(["report", str(alone), "--to", str(tmp_path / "report")]) == 0
     assert files(report) == files(tmp_path / "report")
     metrics = "experiments/simulated_recurrence/metrics.json"
-    said = repository.dvc("metrics", "show", "--json", metrics)
-    shown = json.loads(next(line for line in said.splitlines() if line.startswith("{")))
-    kept = shown[""]["data"][metrics]["data"]
+    kept = repository.shown("metrics", "show", "--json", metrics)[""]["data"][metrics]["data"]
     assert kept == json.loads((report / "metrics.json").read_text(encoding="utf-8"))
 
     assert repository.todo() == set()
@@ -267,27 +271,26 @@ def test_experiments_and_plots_of_dvc_work_over_the_pipeline(tmp_path: Path) -> 
     pytest.importorskip("dvc", reason="DVC is not installed")
     repository = Repository(tmp_path / "repository", STAND_IN.format(python=sys.executable))
     repository.commit()
-    repository.dvc("repro")
+    name, report = "experiments/simulated_conversion", "report@simulated_conversion"
+    repository.dvc("repro", report)
     repository.commit()
     assert repository.git("status", "--short") == ""
-    assert "up to date" in repository.dvc("repro")
-    runs = json.loads((repository.folder / "out/dvc/simulated_conversion/study/part.json").read_text(encoding="utf-8"))
-    assert len(runs["parts"]) == 1 + 3 * 2
+    assert "up to date" in repository.dvc("repro", report)
+    part = json.loads((repository.folder / "out/dvc/simulated_conversion/study/part.json").read_text(encoding="utf-8"))
+    assert len(part["parts"]) == 1 + 3 * 2
 
-    name, report = "experiments/simulated_conversion", "report@simulated_conversion"
     said = repository.dvc("exp", "run", "-n", "other", "-S", f"{name}.yaml:design.seed=7", report)
     done = set(re.findall(r"Running stage '([^']+)'", said))
     models = {f"conversion@simulated_conversion-conversion-{s}-{learner}"
               for s in ("clinical", "radiomics", "combined") for learner in ("ridge", "xgboost")}  # fmt: skip
     assert done == {report, "study@simulated_conversion", *models}
-    assert "other" in repository.dvc("exp", "show", "--csv")
-    changed = json.loads(repository.dvc("metrics", "diff", "--json"))["diff"]
-    assert changed == {f"{name}/metrics.json": {"conversion.c_index.m": {"old": 20261121, "new": 7, "diff": -20261114}}}
-    assert json.loads(repository.dvc("params", "diff", "--json")) == {
-        f"{name}.yaml": {"design.seed": {"old": 20261121, "new": 7}}
-    }
+    assert re.search(r"^other,", repository.dvc("exp", "show", "--csv"), re.MULTILINE)
+    change = {"old": 20261121, "new": 7, "diff": 7 - 20261121}
+    for kind, entry in (("metrics", (f"{name}/metrics.json", "conversion.c_index.m")),
+                        ("params", (f"{name}.yaml", "design.seed"))):  # fmt: skip
+        assert repository.shown(kind, "diff", "--json") == {entry[0]: {entry[1]: change}}
     repository.dvc("plots", "diff", "-o", "plots")
     page = (repository.folder / "plots" / "index.html").read_text(encoding="utf-8")
-    assert page.count('"facet": {"column": {"field": "horizon_months"') == 2 * len(SIMULATED)
+    assert page.count('"facet": {"column": {"field": "horizon_months"') == 2
     assert "<DVC_METRIC" not in page
     assert report in repository.dvc("dag", "--md")
