@@ -33,6 +33,15 @@ PUBLIC = (
 _MACHINE = {"jobs": "usable cores"}
 
 
+def on_config(config: Any) -> Any:
+    """Put the pages of campaigns, which are written by other programs, into the menu (called by mkdocs)."""
+    docs = Path(config.docs_dir)
+    written = [*sorted((docs / "reliability").glob("*.md")), *docs.glob("benchmarks.md")]
+    menu = next(section["Evidence"] for section in config.nav if "Evidence" in section)
+    menu.extend(path.relative_to(docs).as_posix() for path in written)
+    return config
+
+
 def on_files(files: Any, config: Any) -> Any:
     """Add the pages to a site (called by mkdocs)."""
     from mkdocs.structure.files import File

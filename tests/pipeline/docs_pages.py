@@ -81,6 +81,11 @@ def sources() -> list[Path]:
     return [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 
 
+def is_campaign(path: Path) -> bool:
+    """Whether a page tells of a campaign of hours: its commands are not run again, but what they name must exist."""
+    return path.parent.name == "reliability" or path.name in ("benchmarks.md", "mutation.md")
+
+
 def page_path(name: str) -> Path:
     """The file of a page, by its name (`Page.name`)."""
     return next(path for path in (DOCS / name, REPOSITORY / name) if path.is_file())
@@ -112,7 +117,7 @@ def read_page(path: Path) -> Page:
 
 def pages() -> list[Page]:
     """All pages that have something to run."""
-    found = [read_page(path) for path in sources()]
+    found = [read_page(path) for path in sources() if not is_campaign(path)]
     return [page for page in found if any(isinstance(step, Command | Script) for step in page.steps)]
 
 

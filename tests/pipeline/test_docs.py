@@ -35,6 +35,7 @@ from docs_pages import (
     Skipped,
     Step,
     Text,
+    is_campaign,
     page_path,
     pages,
     read_page,
@@ -218,19 +219,29 @@ def test_only_what_needs_the_network_is_not_run() -> None:
     skipped = {
         (line, step.reason)
         for path in sources()
+        if not is_campaign(path)
         for step in read_page(path).steps
         if isinstance(step, Skipped)
         for line in step.lines
     }
     assert skipped == {
         ("crlm fetch idc --collection colorectal_liver_metastases --patients 5 --out data --yes", _NETWORK),
-        ("mutmut run --max-children 1", _NETWORK),  # a package that the lock does not have
     }
+
+
+def test_what_campaigns_name_exists() -> None:
+    """Campaigns take hours and are run by hand; their programs, tests and settings must be there."""
+    for path in filter(is_campaign, sources()):
+        named = re.findall(r"\b(?:benchmarks|tests)/[\w/.-]*\w\.(?:py|yaml)\b", path.read_text(encoding="utf-8"))
+        absent = [name for name in named if not (REPOSITORY / name).is_file()]
+        assert not absent, f"{path.name}: {absent}"
 
 
 def test_commands_stand_in_consoles_only() -> None:
     """Consoles are run; a command in another block would not be."""
     for path in sources():
+        if is_campaign(path):
+            continue
         text = path.read_text(encoding="utf-8")
         languages = re.findall(r"^ *```+ ?([a-z]+)", text, re.MULTILINE)
         assert not {"bash", "sh", "shell", "zsh"} & set(languages), f"{path.name}: show commands as console"
