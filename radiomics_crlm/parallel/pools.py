@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import importlib
 import logging
+import multiprocessing.resource_tracker
 import queue
 import signal
 import time
@@ -146,7 +147,8 @@ def _deaf_children() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # it would unblock the signal when loky starts it
+    for tracker in (resource_tracker, multiprocessing.resource_tracker):  # they unblock the signal when they start
+        tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -180,6 +180,22 @@ except KeyboardInterrupt:
 """
 
 
+def blocked_signals(_: int) -> int:
+    """Mask of the signals that this process does not notice."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("SigBlk:")[2].split()[0], 16)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="signal masks are read from /proc")
+def test_workers_are_deaf_from_their_first_moment() -> None:
+    code = "from test_refusals import blocked_signals as f; from radiomics_crlm.parallel import run; "
+    code += "print(f(0), *run(f, [1, 2], jobs=2))"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    interrupt = 1 << (signal.SIGINT - 1)
+    assert done.stdout.split() == ["0", str(interrupt), str(interrupt)]
+
+
 def test_ctrl_c_is_for_the_program_not_for_its_workers() -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", SLEEPERS],
