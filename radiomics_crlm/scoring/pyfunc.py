@@ -209,17 +209,17 @@ def _check_make(table: pd.DataFrame, predictors: pd.DataFrame, content: BundleCo
     """Features made in another way than those of the training are not scored; scans that are absent were not made."""
     radiomic = by_block((s.name for s in content.inputs if s.source == "radiomics"), content.sources)
     columns = made_columns(tuple(block.scans for block in content.sources)) if radiomic else {}
+    made = {b.scans: e for b in content.sources if (e := content.extraction_of(b.scans)) is not None}
     for block, names in radiomic.items():
-        wanted = content.extraction_of(block.scans)
+        wanted = made[block.scans]
         there = predictors[names].notna().any(axis=1).to_numpy()
         settings, engine = (table[name] for name in columns[str(block.scans)])
         unknown = (settings.isna() | engine.isna()).to_numpy(dtype=bool)
         verdicts.abstain(there & unknown, "unknown_extraction", "the extraction settings of the scan are not known")
-        if wanted is not None:
-            other = (settings != wanted.settings_hash).to_numpy(dtype=bool)
-            newer = (engine != wanted.engine).to_numpy(dtype=bool)
-            verdicts.abstain(there & newer, "other_engine", "the features were made with another engine")
-            verdicts.abstain(there & other, "other_settings", "the features were made with other settings")
+        other = (settings != wanted.settings_hash).to_numpy(dtype=bool)
+        newer = (engine != wanted.engine).to_numpy(dtype=bool)
+        verdicts.abstain(there & newer, "other_engine", "the features were made with another engine")
+        verdicts.abstain(there & other, "other_settings", "the features were made with other settings")
 
 
 def _check_known(predictors: pd.DataFrame, content: BundleContent, verdicts: _Verdicts) -> None:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from altered_bundles import tree, trees
+from hostile_bundles import edit
 from pydantic import ValidationError
 from scoring_examples import CLINICAL, RADIOMICS, content, model, training_table
 
 from radiomics_crlm.config import load_endpoints
 from radiomics_crlm.errors import InputError, LeakError
 from radiomics_crlm.modelling.design import InputSpec
-from radiomics_crlm.scoring import sealed
+from radiomics_crlm.scoring import bundle, sealed
 from radiomics_crlm.scoring.bundle import BundleContent, InputSummary, describe_training, load_bundle, write_bundle
 
+Change = Callable[[dict[str, Any]], object]
 KINDS = [("ridge", None), ("ridge", 24.0), ("xgboost", None), ("xgboost", 24.0)]
 
 
@@ -171,6 +176,32 @@ def test_model_and_description_must_fit(tmp_path: Path) -> None:
         write_bundle(tmp_path / "b", content(horizon=24.0, horizons=(12, 24)), model(horizon=24.0))
     with pytest.raises(InputError, match="control characters"):
         write_bundle(tmp_path / "b", content(title="red \x1b[31m"), model())
+
+
+def test_a_model_too_large_to_be_read_again_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(bundle._CAPS, bundle.MODEL, 200)
+    with pytest.raises(InputError, match="model.json: a part of the bundle is too large; expected 200 bytes"):
+        write_bundle(tmp_path / "b", content(), model())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda b: trees(b).update(trees={}), "trees is missing"),
+        (lambda b: tree(b)["tree_param"].update(num_feature="99"), "tree 0: .*other inputs or outputs"),
+        (lambda b: tree(b)["tree_param"].update(num_deleted="1"), "tree 0: .*nodes hang outside of the tree"),
+        (lambda b: b["learner"]["objective"].update(name="survival:aft"), "aft_loss_param is missing"),
+        # Known to the format, but refused by the library of the trees: a probability of 2.
+        (lambda b: b["learner"]["learner_model_param"].update(base_score="[2E0]"), "its model does not compute a risk"),
+    ],
+)
+def test_trees_that_the_program_does_not_write_are_refused(tmp_path: Path, change: Change, message: str) -> None:
+    write_bundle(tmp_path / "b", content(horizon=24.0), model(learner="xgboost", horizon=24.0))
+    load_bundle(tmp_path / "b")
+    edit(tmp_path / "b", "booster.json", change)
+    with pytest.raises(InputError, match=message):
+        load_bundle(tmp_path / "b")
 
 
 @pytest.mark.parametrize(
