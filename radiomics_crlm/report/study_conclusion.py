@@ -1,4 +1,4 @@
-"""What the conclusion of a report says beside the verdict: models on other columns, how many beat a score, whether the
+"""What the conclusion of a report says beside the verdict: models on other inputs, how many beat a score, whether the
 controls behaved, and whether the cohort is large enough.
 
 Sentences are computed from the tables; they say what was found, and where nothing was found they say that.
@@ -49,12 +49,14 @@ def further(artefacts: Artefacts, endpoint: str, shown: str | None, differences:
 
 
 def _other_sets(artefacts: Artefacts, differences: Part, shown: str | None) -> list[str]:
-    """A clinical model against those of the same learner on other clinical columns."""
+    """The model against those of the same learner on other inputs of its kind: clinical columns, or scans as well."""
     sets, said = artefacts.experiment.feature_sets, []
     for row in differences.get("rows", []):
         pair = [row["model"], row["reference"]]
         names = [name.partition("/")[0] for name in pair]
-        if shown in pair and not row["against_score"] and all(n in sets and not sets[n].radiomics for n in names):
+        if shown not in pair or row["against_score"] or not sets.keys() >= set(names):
+            continue
+        if len({bool(sets[name].radiomics) for name in names}) == 1:
             words = f"{row['model_title']} minus {row['reference_title']}: {row['text']}, "
             said.append(words + _apart(row, differences["computed"]))
     return said

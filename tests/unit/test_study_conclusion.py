@@ -63,6 +63,21 @@ def test_clinical_models_differ_only_if_they_outlive_the_correction(
 
 
 @pytest.mark.parametrize(
+    ("model", "reference", "told"),
+    [
+        ("combined/ridge", "radiomics/ridge", True),  # both have scans
+        ("radiomics/ridge", "combined/ridge", True),
+        ("combined/ridge", "clinical/ridge", False),  # what radiomics adds is said above
+        ("combined/ridge", "negative_control/ridge", False),
+        ("radiomics/ridge", "clinical/ridge", False),  # neither is the model of the report
+    ],
+)
+def test_models_with_scans_are_set_beside_each_other(run: Path, model: str, reference: str, told: bool) -> None:
+    texts = said(run, rows=[pair(model=model, reference=reference)], computed=9)
+    assert ("A minus B: +0.02, evidence of a difference (p 0.010 after correction)." in texts) == told
+
+
+@pytest.mark.parametrize(
     ("arm", "verdict", "reference", "sentence"),
     [
         ("negative_control", "no_evidence", "clinical/ridge",
