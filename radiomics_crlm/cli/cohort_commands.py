@@ -152,7 +152,7 @@ def extract(
     from radiomics_crlm.study.stages import CACHE, extract_cohort_features
 
     if cache is not None and no_cache:
-        raise ConfigError("--cache and --no-cache contradict each other")
+        raise ConfigError("--cache and --no-cache contradict each other", remedy="give one of them")
     if max_memory is not None and max_memory <= 0:
         raise ConfigError("--max-memory must be positive", expected="GiB")
     screen = Screen()

@@ -157,7 +157,10 @@ def _pick(row: Mapping[Any, Any]) -> Pick:
     parts = [str(row[k]) for k in ("collection_id", "PatientID", "StudyInstanceUID")]
     parts.append(f"{row['Modality']}_{row['SeriesInstanceUID']}")
     if any(not part or "/" in part or "\\" in part or part in (".", "..") for part in parts):
-        raise InputError("the index names a patient or series that is no folder name")
+        raise InputError(
+            "the index names a patient or series that is no folder name",
+            expected="names without / and \\ and not . or ..",
+        )
     return Pick(
         patient=parts[1],
         series=str(row["SeriesInstanceUID"]),

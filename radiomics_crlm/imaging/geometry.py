@@ -77,8 +77,13 @@ class Volume:
         if len(numbers) != 15 or not np.isfinite(numbers).all() or min(self.spacing) <= 0:
             raise InputError("spacing, origin and direction must be 3, 3 and 9 finite numbers with positive spacing")
         matrix = np.array(self.direction, dtype=float).reshape(3, 3)
-        if np.abs(matrix.T @ matrix - np.eye(3)).max() > _ORTHONORMAL_TOLERANCE:
-            raise InputError("the direction cosines of a volume must be orthonormal")
+        deviation = np.abs(matrix.T @ matrix - np.eye(3)).max()
+        if deviation > _ORTHONORMAL_TOLERANCE:
+            raise InputError(
+                "the direction cosines of a volume must be orthonormal",
+                expected=f"axes of length 1 at right angles, within {_ORTHONORMAL_TOLERANCE:g}",
+                got=f"a deviation of {deviation:.2g}",
+            )
 
     @property
     def voxel_volume_ml(self) -> float:

@@ -93,7 +93,7 @@ def check_columns(columns: Sequence[ColumnSpec]) -> tuple[ColumnSpec, ...]:
     """
     names = [name for column in columns for name in column.inputs()]
     if not names:
-        raise ConfigError("a model needs at least one column")
+        raise ConfigError("a model needs at least one column", remedy="name clinical columns, radiomics, or both")
     repeated = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if repeated:
         raise ConfigError("columns are declared more than once", where=", ".join(repeated[:10]))

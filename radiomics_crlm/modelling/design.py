@@ -231,7 +231,10 @@ def plan_inputs(
         inputs += found
         refused += later_scans
     if not inputs:
-        raise ConfigError(f"the feature set {feature_set.title!r} has no usable input in this cohort")
+        raise ConfigError(
+            f"the feature set {feature_set.title!r} has no usable input in this cohort",
+            expected=f"a column that the cohort has and that is known at {speaks_at}",
+        )
     return tuple(inputs), tuple(refused), tuple(admitted)
 
 

@@ -97,7 +97,10 @@ class Harmonisation:
         if self.unseen not in get_args(Unseen) or self.min_patients < 2:
             raise ConfigError("harmonisation is out of range", expected="refuse, reference or flag; min_patients >= 2")
         if (self.unseen == "reference") != (self.reference is not None):
-            raise ConfigError("harmonisation names a reference site exactly if unseen sites are to pass as of it")
+            raise ConfigError(
+                "harmonisation names a reference site exactly if unseen sites are to pass as of it",
+                expected="both `unseen: reference` and `reference: SITE`, or neither",
+            )
 
     def inner_settings(self, patients: pd.Index) -> dict[str, Any]:
         """Parameters of the step in an inner fold. Sites are checked in the outer folds before the first fit; an inner

@@ -68,7 +68,7 @@ def place_lesions(rng: np.random.Generator, anatomy: Anatomy, disease: Disease) 
                 shapes.append(Shape(at, shape.radii_mm, shape.angle, shape.irregularity, shape.waves))
                 break
             if 2 * shape.radii_mm[0] <= SMALLEST_MM * 0.8:
-                raise CrlmError("the simulated liver has no room for a further lesion")
+                raise CrlmError("the simulated liver has no room for a further lesion", remedy="choose another seed")
             shape = shape.scaled(0.85)
     return shapes
 

@@ -89,7 +89,9 @@ def one_scan(
         If one of patient, image and mask is absent, or a field breaks the schema of the manifest.
     """
     if patient is None or image is None or mask is None:
-        raise ConfigError("one scan needs --patient, --image and --mask together")
+        raise ConfigError(
+            "one scan needs --patient, --image and --mask together", remedy="or give the folder of a whole cohort"
+        )
     row = ScanRow(patient, timepoint, modality, sequence, str(image), str(mask), roles, series=series)
     raw = pd.DataFrame([{**row.key, "image": "i", "mask": "m", "mask_roles": row.mask_roles}])
     _, bad = clean_imaging(raw, {row.patient_id})
