@@ -217,7 +217,7 @@ ATTACKS: dict[str, tuple[Spoil, str]] = {
         lambda f, _: (shutil.rmtree(f), os.mkfifo(f)), "is a folder, not a file.*got something else"),
     "no folder": (lambda f, _: shutil.rmtree(f), "the bundle is missing"),
     "empty folder": (lambda f, _: [p.unlink() for p in f.iterdir()], "there is no manifest"),
-    "zip slip": (lambda f, c: manifest(f, renamed(f"../../..{c}")), "file that no bundle has"),
+    "zip slip": (lambda f, c: manifest(f, renamed(f"{'../' * 20}..{c}")), "file that no bundle has"),
     "symbolic link": (lambda f, _: swap_for_link(f, "model.json"), "'model.json': .*symbolic link"),
     "link to a device": (
         lambda f, _: ((f / "bundle.json").unlink(), (f / "bundle.json").symlink_to("/dev/zero")),
