@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +24,8 @@ _DIGEST_LENGTH = 36
 _MAX_PARAM = 500
 _MAX_TAG = 5000
 _SQLITE = "sqlite:///"
-# First use creates all tables of the store; processes that start together wait for the one that does.
-_LOCK_SECONDS = 120
+# The first use creates all tables of a store, which takes long on a busy machine; a lock ends with its process.
+_LOCK_SECONDS = 900
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Step:
 
 
 class Tracker:
-    """Writes runs to one MLflow experiment.
+    """Writes runs to one MLflow experiment. Processes that share a sqlite store write to it one after the other.
 
     Parameters
     ----------
@@ -75,7 +75,8 @@ class Tracker:
         location = None if uri else (out / "mlflow-artifacts").as_uri()
         self._error = MlflowException
         try:
-            with _first_use(self.uri):
+            self._lock = _lock_of(self.uri)
+            with self._lock:
                 self._client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
                 found = self._client.get_experiment_by_name(experiment)
                 if found is not None and found.lifecycle_stage != "active":
@@ -97,7 +98,8 @@ class Tracker:
         all_tags = {key: str(text)[:_MAX_TAG] for key, text in (tags or {}).items()}
         if parent is not None:
             all_tags["mlflow.parentRunId"] = parent
-        return str(self._client.create_run(self._experiment, run_name=name, tags=all_tags).info.run_id)
+        with self._alone():
+            return str(self._client.create_run(self._experiment, run_name=name, tags=all_tags).info.run_id)
 
     def log(
         self,
@@ -113,11 +115,12 @@ class Tracker:
         from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 
         values = [Step(name, float(value), 0) for name, value in (metrics or {}).items()] + list(steps)
-        self._client.log_batch(
-            run,
-            metrics=[Metric(v.metric, v.value, 0, v.number) for v in values if math.isfinite(v.value)],
-            params=[Param(k, str(v)[:_MAX_PARAM]) for k, v in (params or {}).items()],
-        )
+        with self._alone():
+            self._client.log_batch(
+                run,
+                metrics=[Metric(v.metric, v.value, 0, v.number) for v in values if math.isfinite(v.value)],
+                params=[Param(k, str(v)[:_MAX_PARAM]) for k, v in (params or {}).items()],
+            )
         entities = [
             Dataset(
                 name=dataset.name,
@@ -130,7 +133,8 @@ class Tracker:
         ]
         if entities:
             context = [InputTag("mlflow.data.context", "training")]
-            self._client.log_inputs(run, [DatasetInput(entity, tags=context) for entity in entities])
+            with self._alone():
+                self._client.log_inputs(run, [DatasetInput(entity, tags=context) for entity in entities])
         for path in files:
             self._client.log_artifact(run, str(path))
 
@@ -144,33 +148,53 @@ class Tracker:
             text = table.to_json(orient="split", index=False, double_precision=15)
             self._client.log_text(run, text, f"tables/{name}.json")
         listed = [{"path": f"tables/{name}.json", "type": "table"} for name in tables]
-        self._client.set_tag(run, "mlflow.loggedArtifacts", json.dumps(listed))
+        with self._alone():
+            self._client.set_tag(run, "mlflow.loggedArtifacts", json.dumps(listed))
 
     def register(self, run: str, folder: Path, *, model: str, tags: Mapping[str, str]) -> int:
         """Store the folder of an MLflow model under a run (``model``) and register it as the next version of ``model``;
         returns the version.
         """
         self._client.log_artifacts(run, str(folder), artifact_path=MODEL_PATH)
-        try:
-            self._client.create_registered_model(model)
-        except self._error as error:
-            if getattr(error, "error_code", "") != "RESOURCE_ALREADY_EXISTS":
-                raise CrlmError("the model cannot be registered", where=model, got=str(error.error_code)) from None
-        source = f"{self._client.get_run(run).info.artifact_uri}/{MODEL_PATH}"
         shown = {key: str(text)[:_MAX_TAG] for key, text in tags.items()}
-        version = self._client.create_model_version(model, source=source, run_id=run, tags=shown)
-        return int(version.version)
+        with self._alone():
+            try:
+                self._client.create_registered_model(model)
+            except self._error as error:
+                if getattr(error, "error_code", "") != "RESOURCE_ALREADY_EXISTS":
+                    raise CrlmError("the model cannot be registered", where=model, got=str(error.error_code)) from None
+            source = f"{self._client.get_run(run).info.artifact_uri}/{MODEL_PATH}"
+            version = self._client.create_model_version(model, source=source, run_id=run, tags=shown)
+            return int(version.version)
 
     def alias(self, model: str, version: int, alias: str) -> None:
         """Point an alias of a registered model at a version; scoring never follows aliases, people do."""
-        self._client.set_registered_model_alias(model, alias, str(version))
+        with self._alone():
+            self._client.set_registered_model_alias(model, alias, str(version))
 
     def finish(self, run: str, *, ok: bool = True) -> None:
         """Close a run."""
-        self._client.set_terminated(run, status="FINISHED" if ok else "FAILED")
+        with self._alone():
+            self._client.set_terminated(run, status="FINISHED" if ok else "FAILED")
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """While no other process writes to a sqlite store: two that give out one alias at once would trip over it."""
+        try:
+            self._lock.__enter__()
+        except Timeout:
+            raise CrlmError(
+                "the MLflow store is in use by other processes",
+                expected=f"a turn within {_LOCK_SECONDS} s",
+                remedy="give the same command again when they are done",
+            ) from None
+        try:
+            yield
+        finally:
+            self._lock.__exit__(None, None, None)
 
 
-def _first_use(uri: str) -> AbstractContextManager[object]:
+def _lock_of(uri: str) -> AbstractContextManager[object]:
     """A lock beside a sqlite store; servers and other databases look after themselves."""
     if not uri.startswith(_SQLITE):
         return nullcontext()
