@@ -19,10 +19,12 @@ from radiomics_crlm.modelling.columns import ColumnSpec
 from radiomics_crlm.modelling.frozen import FrozenModel, freeze
 from radiomics_crlm.modelling.recipe import Recipe
 from radiomics_crlm.modelling.train import fit_final
+from radiomics_crlm.modelling.trees import MOST_LEAVES
 from radiomics_crlm.scoring.bundle import load_bundle, write_bundle
 from radiomics_crlm.scoring.sealed import parse_object
 from radiomics_crlm.scoring.trees import check_trees
 
+TIMES = {"distribution": "normal", "scale": 1.0, "last_month": 60.0}
 INPUTS = (*CLINICAL, *RADIOMICS)
 TABLE = training_table(INPUTS, rows=120)
 OUTCOME = draw_outcome(TABLE["burden__total_volume_ml"].rank().to_numpy() / 60 - 1, 0)
@@ -109,9 +111,21 @@ def test_refuses_a_damaged_forest(change: Change, match: str) -> None:
         FrozenModel.from_state(state)
 
 
+def test_refuses_a_tree_that_no_training_grows() -> None:
+    """A single leaf, and more nodes than the largest tree has."""
+    state = copy.deepcopy(frozen("random_forest", "binary").to_state())
+    for many, match in ((2 * MOST_LEAVES, "a tree is too large"), (2 * MOST_LEAVES - 1, "a stray or a shared child")):
+        nodes = {"feature": -1, "threshold": 0.0, "left": -1, "value": [0.5], "cover": 1.0}
+        state["forest"] |= {"roots": [0], **{name: [value] * many for name, value in nodes.items()}}
+        with pytest.raises(InputError, match=match):
+            FrozenModel.from_state(state)
+
+
 @pytest.mark.parametrize(
     ("which", "change", "match"),
     [
+        (("elastic_net", "binary"), lambda s: s.update(log_time=TIMES), "log_time and learner do not fit together"),
+        (("random_forest", "binary"), lambda s: s.update(log_time=TIMES), "its own months and nothing else"),
         (("random_forest", "time_to_event"), lambda s: s.pop("forest"), "forest and learner do not fit"),
         (("random_forest", "time_to_event"), lambda s: s.update(horizon_months=24.0), "its own months"),
         (("random_forest", "binary"), lambda s: s.update(horizon_months=12.0), "its own months"),

@@ -86,6 +86,9 @@ def test_a_bundle_keeps_the_shape_and_refuses_that_of_others(tmp_path) -> None:
     swapped = dict(known.inputs, bilobar=known.inputs["cea_ng_ml"])
     with pytest.raises(ValidationError, match="no number has bins"):
         content(shift=ShiftReference(patients=150, inputs=swapped))
+    swapped = dict(known.inputs, cea_ng_ml=known.inputs["bilobar"])
+    with pytest.raises(ValidationError, match="a number has categories"):
+        content(shift=ShiftReference(patients=150, inputs=swapped))
 
 
 @pytest.mark.parametrize(
