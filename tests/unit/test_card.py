@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import re
-import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,18 +12,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from run_folder import ENDPOINTS, edit_run, experiment, make_run_folder
+from run_folder import ENDPOINTS, edit_run, make_run_folder
 
-from radiomics_crlm.errors import InputError
 from radiomics_crlm.evaluation.incidence import aalen_johansen, kaplan_meier
 from radiomics_crlm.provenance.tables import read_table, write_table
 from radiomics_crlm.report import build_card, render_card, write_card
-from radiomics_crlm.report import page as page_module
 from radiomics_crlm.report.contents import SECTIONS
 from radiomics_crlm.report.wording import fixed, interval
 
 MINUS = "\N{MINUS SIGN}"
-_LATE = [{"column": "margin_positive", "available_at": "postoperative", "speaks_at": "preoperative"}]
 
 
 @pytest.fixture(scope="module")
@@ -41,32 +36,6 @@ def card(run: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def page(card: dict[str, Any]) -> str:
     return render_card(card)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[tuple[str, ...]], Path]:
-    return functools.cache(
-        lambda endpoints: make_run_folder(tmp_path_factory.mktemp("made"), n=60, endpoints=endpoints)
-    )
-
-
-@pytest.fixture
-def fresh(tmp_path: Path, made: Callable[[tuple[str, ...]], Path]) -> Callable[..., Path]:
-    """Copies of run folders that a test may change; by default with one endpoint, because that is faster."""
-
-    def copy(endpoints: tuple[str, ...] = ("os",), **changes: Any) -> Path:
-        shutil.copytree(made(endpoints), tmp_path, dirs_exist_ok=True)
-        edit_run(tmp_path, experiment=experiment(endpoints=endpoints, **changes))
-        return tmp_path
-
-    return copy
-
-
-@pytest.fixture
-def text_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Any]], str]:
-    """Renders without drawing (drawing takes most of the time) and strips the tags."""
-    monkeypatch.setattr(page_module, "_figures", lambda _: iter(()))
-    return lambda card: re.sub(r"<[^>]+>", "", render_card(card))
 
 
 class _Page(HTMLParser):
@@ -266,68 +235,6 @@ def test_flow_that_does_not_add_up_is_said_at_the_top(
 # --- verdicts ----------------------------------------------------------------------------------------------------
 
 
-def _with_difference(run: Path, reference: str, lower: float, upper: float) -> dict[str, Any]:
-    table = _table(run, "comparisons")
-    chosen = (table["endpoint"] == "os") & (table["model"] == "combined/ridge") & (table["reference"] == reference)
-    chosen &= table["metric"].isin(["c_index", "c_index_folds"])
-    assert chosen.sum() == 2
-    table.loc[chosen, ["difference", "lower", "upper"]] = ((lower + upper) / 2, lower, upper)
-    _rewrite(run, "comparisons", table)
-    return next(v for v in build_card(run)["verdicts"] if v["endpoint"] == "os")
-
-
-@pytest.mark.parametrize(
-    ("lower", "upper", "tone", "conclusion"),
-    [
-        (0.01, 0.09, "better", "evidence that the model is better."),
-        (-0.01, 0.09, "none", "no evidence that the model is better."),
-        (0.0, 0.09, "none", "no evidence that the model is better."),
-        (-0.09, 0.0, "none", "no evidence that the model is better."),
-        (-0.09, -0.01, "worse", "evidence that the model is worse."),
-    ],
-)
-def test_only_an_interval_without_zero_is_evidence(
-    fresh: Callable[..., Path], lower: float, upper: float, tone: str, conclusion: str
-) -> None:
-    verdict = _with_difference(fresh(), "fong_crs", lower, upper)
-    line = verdict["lines"][0]
-    assert (line["tone"], line["conclusion"]) == (tone, conclusion)
-    assert line["text"].endswith(f": {conclusion}")
-    assert interval((lower + upper) / 2, lower, upper, signed=True) in line["numbers"]
-
-
-def test_limit_beside_zero_does_not_read_as_zero(fresh: Callable[..., Path]) -> None:
-    line = _with_difference(fresh(), "fong_crs", 0.002, 0.09)["lines"][0]
-    assert "(0.002 to 0.090)" in line["numbers"]
-
-
-@pytest.mark.parametrize(
-    ("lower", "upper", "words"),
-    [
-        (-0.03, 0.05, "no evidence that it helps here."),
-        (0.01, 0.05, "evidence that it helps here."),
-        (-0.05, -0.01, "evidence that it harms here."),
-    ],
-)
-def test_what_radiomics_adds(fresh: Callable[..., Path], lower: float, upper: float, words: str) -> None:
-    verdict = _with_difference(fresh(), "clinical/ridge", lower, upper)
-    line = next(line for line in verdict["lines"] if line["kind"] == "radiomics")
-    assert line["conclusion"] == words
-    assert line["numbers"].startswith(f"Radiomics adds {interval((lower + upper) / 2, lower, upper)} to Clinical")
-
-
-def test_difference_saved_the_other_way_round_is_turned(fresh: Callable[..., Path]) -> None:
-    run = fresh()
-    before = build_card(run)["verdicts"]
-    table = _table(run, "comparisons")
-    turned = table.assign(
-        model=table["reference"], reference=table["model"], difference=-table["difference"],
-        lower=-table["upper"], upper=-table["lower"],
-    )  # fmt: skip
-    _rewrite(run, "comparisons", turned)
-    assert build_card(run)["verdicts"] == before
-
-
 def test_model_and_score_are_quoted_on_the_same_patients(run: Path, card: dict[str, Any]) -> None:
     own = _table(run, "metrics").query("endpoint == 'os' and model == 'fong_crs' and metric == 'c_index'").iloc[0]
     found = _table(run, "comparisons").query(
@@ -339,73 +246,6 @@ def test_model_and_score_are_quoted_on_the_same_patients(run: Path, card: dict[s
     assert f"model {own['estimate'] + found['difference'].iloc[0]:.2f}, Fong" in line["numbers"]
 
 
-def test_score_that_nobody_has_is_said_so(fresh: Callable[..., Path]) -> None:
-    run = fresh(comparators=["fong_crs", "tbs2018"])
-    for name, columns in (("metrics", ["model"]), ("comparisons", ["reference"])):
-        table = _table(run, name)
-        _rewrite(run, name, table[~table[columns].isin(["fong_crs"]).any(axis=1)])
-    scores = json.loads((run / "run.json").read_text())["rule_scores"]
-    for endpoint in scores.values():
-        endpoint["fong_crs"] |= {"n_assessable": 0, "n_not_assessable": 60}
-    edit_run(run, rule_scores=scores)
-    verdict = build_card(run)["verdicts"][0]
-    assert verdict["lines"][0]["tone"] == "absent"
-    assert verdict["lines"][0]["conclusion"].endswith("it can be assessed in no patient of this cohort.")
-    assert "Tumour burden score" in verdict["headline"]
-
-
-def _set_difference(run: Path, reference: str, sign: int) -> None:
-    table = _table(run, "comparisons")
-    chosen = (table["model"] == "combined/ridge") & (table["reference"] == reference) & (table["endpoint"] == "os")
-    lower, upper = sorted((sign * 0.02, sign * 0.08)) if sign else (-0.02, 0.08)
-    table.loc[chosen, ["difference", "lower", "upper"]] = ((lower + upper) / 2, lower, upper)
-    _rewrite(run, "comparisons", table)
-
-
-@pytest.mark.parametrize(
-    ("fong", "burden", "start", "tone"),
-    [
-        (1, 1, "The model ranks patients better than the Fong clinical risk score and Tumour burden score;", "better"),
-        (0, 1, "No evidence that the model is better than the Fong clinical risk score; the model ranks", "none"),
-        (0, 0, "No evidence that the model is better than the Fong clinical risk score or Tumour burden", "none"),
-        (1, -1, "The model ranks patients worse than the Tumour burden score; the model ranks", "worse"),
-    ],
-)
-def test_headline_names_every_score_and_the_sobering_first(
-    fresh: Callable[..., Path], fong: int, burden: int, start: str, tone: str
-) -> None:
-    run = fresh(comparators=["fong_crs", "tbs2018"])
-    _set_difference(run, "fong_crs", fong)
-    _set_difference(run, "tbs2018", burden)
-    verdict = build_card(run)["verdicts"][0]
-    assert verdict["headline"].startswith(start)
-    assert verdict["tone"] == tone
-
-
-def test_no_claim_takes_the_praise_out_of_the_verdict(fresh: Callable[..., Path]) -> None:
-    run = fresh(performance_claim=False)
-    _set_difference(run, "fong_crs", 1)
-    verdict = build_card(run)["verdicts"][0]
-    assert verdict["headline"].startswith("No performance claim. The model ranks")
-    assert verdict["tone"] == "none"
-
-
-@pytest.mark.parametrize(
-    ("estimate", "limits", "kind"),
-    [(0.55, (0.48, 0.62), "chance"), (0.9, (0.86, 0.94), "suspicious"), (0.62, (0.55, 0.69), None)],
-)
-def test_chance_and_the_too_good_are_named(
-    fresh: Callable[..., Path], estimate: float, limits: tuple[float, float], kind: str | None
-) -> None:
-    run = fresh()
-    table = _table(run, "metrics")
-    chosen = (table["endpoint"] == "os") & (table["model"] == "combined/ridge") & (table["metric"] == "c_index")
-    table.loc[chosen, ["estimate", "lower", "upper"]] = (estimate, *limits)
-    _rewrite(run, "metrics", table)
-    kinds = {line["kind"] for line in next(v for v in build_card(run)["verdicts"] if v["endpoint"] == "os")["lines"]}
-    assert kinds & {"chance", "suspicious"} == ({kind} if kind else set())
-
-
 # --- notices -----------------------------------------------------------------------------------------------------
 
 
@@ -414,49 +254,11 @@ def test_no_notice_without_a_reason(card: dict[str, Any], page: str) -> None:
     assert 'role="alert"' not in page
 
 
-def test_leak_is_announced_and_voids_the_verdict(fresh: Callable[..., Path]) -> None:
-    run = fresh(endpoints=("os", "recurrence"))
-    edit_run(run, leak={"allowed": True, "refused": {}, "admitted": {"os": _LATE}})
-    card = build_card(run)
-    notice = card["notices"][0]
-    assert notice["kind"] == "leak"
-    assert notice["text"].startswith("LEAK")
-    verdicts = {v["endpoint"]: v for v in card["verdicts"]}
-    assert verdicts["os"]["headline"].startswith("Not valid")
-    assert {line["tone"] for line in verdicts["os"]["lines"]} == {"void"}
-    assert {line["conclusion"] for line in verdicts["os"]["lines"]} == {"not valid, because of the leak."}
-    assert not verdicts["recurrence"]["leaked"]
-    page = render_card(card)
-    banner = re.search(r'<div class="notice leak-warning" role="alert">(.*?)</div>', page, re.DOTALL)
-    assert banner is not None
-    assert re.sub(r"<[^>]+>", "", banner[1]).strip().startswith("LEAK")
-    assert "margin_positive" in banner[1]
-    assert "only after the liver operation" in banner[1]
-
-
-def test_leak_listed_without_endpoints_is_shown_too(fresh: Callable[..., Path]) -> None:
-    run = fresh(endpoints=("os", "recurrence"))
-    edit_run(run, leak={"allowed": True, "refused": [], "admitted": _LATE})
-    assert {v["leaked"] for v in build_card(run)["verdicts"]} == {True}
-
-
 def test_guard_that_only_refused_raises_no_alarm(card: dict[str, Any], page: str) -> None:
     refused = card["leak"]["refused"]
     assert [r["column"] for r in refused] == ["margin_positive"]
     assert refused[0]["endpoints"] == list(ENDPOINTS)
     assert "leak-warning" not in page.partition("</style>")[2]
-
-
-def test_no_claim_and_simulated_are_prominent(
-    fresh: Callable[..., Path], text_of: Callable[[dict[str, Any]], str]
-) -> None:
-    run = fresh(performance_claim=False, cautions=["Patients were selected on survival."])
-    edit_run(run, cohort={"name": "simulated cohort", "simulated": True, "patients_in": 61})
-    card = build_card(run)
-    assert [n["kind"] for n in card["notices"]] == ["claim", "simulated"]
-    assert card["notices"][0]["text"] == "No performance claim: Patients were selected on survival."
-    page = text_of(card)
-    assert page.index("No performance claim:") < page.index("C is the share of pairs")
 
 
 # --- privacy -----------------------------------------------------------------------------------------------------
@@ -506,108 +308,6 @@ def test_curves_end_where_few_are_followed(card: dict[str, Any]) -> None:
 
 
 # --- robustness --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("table", "words"),
-    [
-        ("metrics", "Performance table not available:"),
-        ("comparisons", "Paired differences not available:"),
-        ("predictions", "Curves not available:"),
-        ("outcomes", "Curves not available:"),
-        ("attributions", "Explanation not available:"),
-        ("rules", "Distribution of the scores not available:"),
-        ("exclusions", "Table exclusions not available:"),
-        ("folds", "Table folds not available:"),
-    ],
-)
-def test_absent_table_is_said_and_hides_nothing(
-    fresh: Callable[..., Path], table: str, words: str, text_of: Callable[[dict[str, Any]], str]
-) -> None:
-    run = fresh()
-    (run / "tables" / f"{table}.parquet").unlink()
-    page = text_of(build_card(run))
-    assert words in page
-    assert f"Table {table} not available:" in page
-
-
-def test_table_that_is_no_table_is_said(fresh: Callable[..., Path]) -> None:
-    run = fresh()
-    (run / "tables" / "metrics.parquet").write_bytes(b"PAR1 nothing")
-    assert "cannot be read" in build_card(run)["technical"]["tables_absent"]["metrics"]
-
-
-@pytest.mark.parametrize(
-    "part",
-    ["flow", "leak", "models", "rule_scores", "population", "delivered", "versions", "engine", "hashes", "cohort"],
-)
-def test_absent_part_of_the_record_still_gives_a_page(
-    fresh: Callable[..., Path], part: str, text_of: Callable[[dict[str, Any]], str]
-) -> None:
-    run = fresh()
-    record = json.loads((run / "run.json").read_text())
-    del record[part]
-    (run / "run.json").write_text(json.dumps(record))
-    page = text_of(build_card(run))
-    assert "not available:" in page or part in ("engine", "cohort", "delivered")
-
-
-def test_everything_but_the_record_may_be_missing(
-    fresh: Callable[..., Path], text_of: Callable[[dict[str, Any]], str]
-) -> None:
-    run = fresh()
-    for table in (run / "tables").iterdir():
-        table.unlink()
-    card = build_card(run)
-    assert all("absent" in v for v in card["verdicts"])
-    assert "Verdict not available:" in text_of(card)
-
-
-def test_metric_that_could_not_be_computed_is_said(
-    fresh: Callable[..., Path], text_of: Callable[[dict[str, Any]], str]
-) -> None:
-    run = fresh()
-    table = _table(run, "metrics")
-    chosen = (table["endpoint"] == "os") & (table["model"] == "combined/ridge")
-    table.loc[chosen, ["estimate", "lower", "upper"]] = np.nan
-    table.loc[chosen, "method"] = "not_computable"
-    _rewrite(run, "metrics", table)
-    card = build_card(run)
-    verdict = next(v for v in card["verdicts"] if v["endpoint"] == "os")
-    assert verdict["absent"] == "C of the model: it could not be computed"
-    assert "not computable" in text_of(card)
-
-
-def test_missing_record_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="the record of the run is missing"):
-        build_card(tmp_path)
-
-
-def test_endpoint_without_definition_is_refused(fresh: Callable[..., Path]) -> None:
-    run = fresh()
-    edit_run(run, endpoints={})
-    with pytest.raises(InputError, match="does not define its endpoints; got os"):
-        build_card(run)
-
-
-def test_endpoint_without_time_column_has_a_table_but_no_curve(fresh: Callable[..., Path]) -> None:
-    run = fresh(endpoints=("recurrence_24m",))
-    record = json.loads((run / "run.json").read_text())
-    record["endpoints"]["recurrence_24m"] |= {"months": None, "competing": None}
-    edit_run(run, endpoints=record["endpoints"])
-    outcomes = _table(run, "outcomes")
-    chosen = outcomes["endpoint"] == "recurrence_24m"
-    outcomes.loc[chosen, "months"] = 24.0
-    outcomes.loc[chosen & (outcomes["event"] == 2), "event"] = 0
-    _rewrite(run, "outcomes", outcomes)
-    card = build_card(run)
-    part = card["courses"][0]
-    assert not part["timed"]
-    own = outcomes[chosen]
-    share = own["event"].mean()
-    observed = sum(g["n"] * g["value"][-1] for g in part["groups"]) / len(own)
-    assert observed == pytest.approx(share, abs=1e-3)
-    assert "course0-title" not in render_card(card)
 
 
 # --- the page ----------------------------------------------------------------------------------------------------
