@@ -129,7 +129,7 @@ def test_what_an_uninterrupted_run_leaves(cohort: Path, whole: Path, capsys: pyt
     said = capsys.readouterr().out
     assert f"0 computed, {len(lesions)} from the cache" in said
     assert tables(whole) == before
-    assert account(whole)["seconds"] < first["seconds"]
+    assert account(whole)["rows_cached"] == len(lesions)
 
 
 def test_stopped_by_the_keyboard(cohort: Path, whole: Path, tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_stopped_by_the_keyboard(cohort: Path, whole: Path, tmp_path: Path) -> N
     while process.poll() is None and entries(tmp_path) < 3:
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "stopped; what is finished is kept" in out
     assert "Traceback" not in err
@@ -193,7 +193,7 @@ def test_a_cluster_with_a_killed_worker_changes_no_byte(
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     assert run(["extract", str(cohort), "--out", str(tmp_path), "--dask", cluster.scheduler_address]) in DONE
-    killer.join(timeout=1)
+    killer.join(timeout=30)
     assert not killer.is_alive()
     assert tables(tmp_path) == tables(whole)
     assert account(tmp_path)["workers"] == 2
@@ -223,7 +223,7 @@ def test_wrong_usage_is_told_before_the_first_scan(
     given = [a.format(tmp=tmp_path) for a in arguments]
     assert run(["extract", str(tmp_path / "cohort"), "--out", str(tmp_path / "out"), *given]) == 2
     assert message in " ".join(capsys.readouterr().err.split())
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 25
     assert not (tmp_path / "out" / "features_lesion.parquet").exists()
 
 

@@ -162,11 +162,11 @@ def test_the_search_finds_what_is_hidden_in_files(tmp_path: Path) -> None:
 
 def test_reading_and_measuring_tells_nothing(desk: Desk) -> None:
     cohort, out = desk.home, desk.out
-    assert desk.crlm("validate", cohort) in (0, 4)
+    assert desk.crlm("validate", cohort) == 0
     assert desk.crlm("ingest", cohort, "--out", out / "ingested") == 4
     profile = ("--profile", "ct-portal-venous-native", "--jobs", "1")
     assert desk.crlm("extract", cohort, "--out", out / "extracted", *profile) == 4
-    assert desk.crlm("rules", "run", cohort, "--out", out / "ruled") in (0, 4)
+    assert desk.crlm("rules", "run", cohort, "--out", out / "ruled") == 0
     exclusions = read_table(out / "extracted" / "exclusions.parquet", "exclusions")
     assert set(exclusions["patient_id"]) == {"Q001", "Q002"}
     assert len(read_table(out / "extracted" / "features_patient.parquet", "features_patient")) == 4

@@ -202,7 +202,7 @@ def test_interrupted_by_the_keyboard(tmp_path: Path) -> None:
         process.stdout.readline()
         time.sleep(0.3)
         os.killpg(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=120)
     assert out.splitlines()[-1] == "stopped"
     assert "Traceback" not in err
     with pytest.raises(ProcessLookupError):
@@ -290,7 +290,7 @@ def test_no_scheduler_at_the_address(address: str, monkeypatch: pytest.MonkeyPat
     began = time.monotonic()
     with pytest.raises(ConfigError, match=r"no Dask scheduler answers.*Check the address"):
         list(run(slow_square, [1], dask=address))
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 25  # Dask by itself has more patience than that
 
 
 def test_something_else_at_the_address(cluster: Any) -> None:
