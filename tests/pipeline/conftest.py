@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_experiment import SMALL, write_experiment
@@ -17,3 +20,18 @@ def small_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = write_experiment(root / "small.yaml", **SMALL)
     assert run(["run", str(file), "--out", str(root / "study"), "--jobs", "2"]) in (0, 4)
     return root / "study"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, without a window; the test is skipped where it or its driver is absent."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="the Python package playwright is absent")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("chromium is not installed")
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--headless", "--disable-gpu", "--disable-dev-shm-usage"]
+        )
+        yield running
+        running.close()

@@ -5,14 +5,12 @@ screen, and all of it can be read by keyboard and screen reader.
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 from full_run_folder import make_full_run_folder
+from page_checks import CONTRAST, STRUCTURE, serious_faults
 from run_folder import edit_run, make_run_folder
 
 from radiomics_crlm.report import write_card
@@ -21,9 +19,6 @@ from radiomics_crlm.report.contents import SECTIONS
 from radiomics_crlm.report.rules_sheet import build_sheet, render_sheet
 from radiomics_crlm.report.run_index import write_index
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="the Python package playwright is absent")
-
-_CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 _SCREENSHOTS = os.environ.get("CRLM_SCREENSHOTS")
 _PATIENT: dict[str, Any] = {
     "patient_id": "P1", "assessed_at": "before_operation", "node_positive_primary": True, "dfi_months": 3.0,
@@ -53,18 +48,6 @@ def cards(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     (pages / "rules.html").write_text(render_sheet(build_sheet(_PATIENT)), encoding="utf-8")
     others = {"index": pages / "index.html", "rules": pages / "rules.html", "checklists": full / "checklists.html"}
     return found | others | {"diff": write_diff(bad, plain)[1]}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if _CHROMIUM is None:
-        pytest.skip("chromium is not installed")
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(
-            executable_path=_CHROMIUM, args=["--no-sandbox", "--headless", "--disable-gpu", "--disable-dev-shm-usage"]
-        )
-        yield running
-        running.close()
 
 
 @pytest.fixture(params=["full", "bad", "diff", "checklists", "index", "rules"])
@@ -214,69 +197,24 @@ def test_folds_open_by_keyboard(browser: Any, cards: dict[str, Path]) -> None:
 def test_structure_that_screen_readers_need(browser: Any, cards: dict[str, Path], name: str) -> None:
     page = browser.new_page()
     page.goto(cards[name].as_uri())
-    assert page.evaluate(_STRUCTURE) == []
+    assert page.evaluate(STRUCTURE) == []
     page.close()
-
-
-_STRUCTURE = """() => {
-  const faults = [];
-  const ids = [...document.querySelectorAll('[id]')].map(e => e.id);
-  if (new Set(ids).size !== ids.length) faults.push('repeated id');
-  for (const t of document.querySelectorAll('table')) {
-    if (!t.caption || !t.caption.textContent.trim()) faults.push('table without caption');
-    const wide = row => [...row.cells].reduce((n, c) => n + c.colSpan, 0);
-    const widths = new Set([...t.rows].map(wide));
-    if (widths.size !== 1) faults.push('ragged table: ' + t.caption.textContent);
-    if ([...t.querySelectorAll('th')].some(h => !h.scope)) faults.push('head without scope');
-  }
-  const levels = [...document.querySelectorAll('h1,h2,h3,h4')].map(h => +h.tagName[1]);
-  levels.forEach((l, k) => { if (k && l - levels[k - 1] > 1) faults.push('level skipped at ' + k); });
-  for (const r of document.querySelectorAll('[role=region]'))
-    if (!r.getAttribute('aria-label')) faults.push('nameless region');
-  for (const s of document.querySelectorAll('svg')) {
-    const named = (s.getAttribute('aria-labelledby') || '').split(' ').map(i => document.getElementById(i));
-    if (named.length < 2 || named.some(e => !e || !e.textContent.trim())) faults.push('nameless figure');
-  }
-  if (document.querySelectorAll('main').length !== 1) faults.push('not one main');
-  for (const a of document.querySelectorAll('a[href^="#"]'))
-    if (!document.querySelector(a.getAttribute('href'))) faults.push('dead link ' + a.getAttribute('href'));
-  return faults;
-}"""
-
-
-def _axe() -> Path | None:
-    """The accessibility checker axe-core, if some installed package brings it along."""
-    for package in ("axe-playwright-python", "axe-core-python", "axe-selenium-python"):
-        try:
-            files = metadata.files(package) or []
-        except metadata.PackageNotFoundError:
-            continue
-        for file in files:
-            if file.name in ("axe.min.js", "axe.js"):
-                return Path(str(file.locate()))
-    return None
 
 
 _LOOKS = {"phone": (390, "light"), "dark": (1280, "dark")}
 
 
 def test_axe_finds_nothing_serious(browser: Any, cards: dict[str, Path], name: str) -> None:
-    script = _axe()
-    if script is None:
-        pytest.skip("no installed package brings axe-core")
     context = browser.new_context(bypass_csp=True)
     page = context.new_page()
     page.goto(cards[name].as_uri())
-    page.add_script_tag(path=script)
     found = {}
     for look, (width, scheme) in _LOOKS.items():
         page.set_viewport_size({"width": width, "height": 900})
         page.emulate_media(color_scheme=scheme)
         # All rules once; then those that colour and width can change.
-        rules = "{}" if look == "phone" else "{runOnly: ['color-contrast', 'scrollable-region-focusable']}"
-        found[look] = page.evaluate(
-            f"() => axe.run({rules}).then(r => r.violations.filter(v => ['serious', 'critical'].includes(v.impact))"
-            ".map(v => [v.id, v.nodes[0].html.slice(0, 200)]))"
+        found[look] = serious_faults(
+            page, *([] if look == "phone" else ["color-contrast", "scrollable-region-focusable"])
         )
     assert found == {look: [] for look in _LOOKS}
     context.close()
@@ -306,27 +244,11 @@ def test_no_banner_without_a_leak(browser: Any, cards: dict[str, Path]) -> None:
     page.close()
 
 
-_CONTRAST = """() => {
-  const parse = c => c.match(/[\\d.]+/g).map(Number);
-  const light = c => { const [r, g, b] = c.slice(0, 3).map(v => v / 255)
-      .map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b; };
-  const ground = e => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor);
-      if (c.length < 4 || c[3] > 0) return c; } return [255, 255, 255]; };
-  const poor = new Set();
-  for (const e of document.querySelectorAll('body *')) {
-    if (e.closest('svg') || ![...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim())) continue;
-    const [a, b] = [light(parse(getComputedStyle(e).color)), light(ground(e))].sort((x, y) => y - x);
-    if ((a + .05) / (b + .05) < 4.5) poor.add(e.tagName + '.' + e.className);
-  }
-  return [...poor];
-}"""
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_has_enough_contrast(browser: Any, cards: dict[str, Path], name: str, scheme: str) -> None:
     page = browser.new_page(color_scheme=scheme)
     page.goto(cards[name].as_uri())
-    assert page.evaluate(_CONTRAST) == []
+    assert page.evaluate(CONTRAST) == []
     page.close()
 
 

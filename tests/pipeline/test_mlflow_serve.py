@@ -5,20 +5,17 @@ from __future__ import annotations
 import json
 import math
 import os
-import socket
-import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from golden_bundles import GOLDEN, table_of
+from servers import free_port, serving
 
 from radiomics_crlm.cli.app import run
 from radiomics_crlm.scoring.bundle import load_bundle
@@ -33,9 +30,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
     """Address of a server of the exported bundle, which must not execute anything, and its log."""
     folder = tmp_path_factory.mktemp("served")
     assert run(["bundle", "export-mlflow", str(CASE / "bundle"), "--out", str(folder / "model")]) == 0
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     command = [
         sys.executable, "-m", "mlflow", "models", "serve", "-m", str(folder / "model"), "--env-manager", "local",
         "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
@@ -48,29 +43,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "HOME": str(folder),
     }
-    with (folder / "server.log").open("wb") as log:
-        running = subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=environment, cwd=folder
-        )
-        try:
-            wait_for(f"http://127.0.0.1:{port}/ping", running)
-            yield f"http://127.0.0.1:{port}/invocations", folder / "server.log"
-        finally:
-            os.killpg(running.pid, 15)
-            running.wait(timeout=30)
-
-
-def wait_for(address: str, running: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        assert running.poll() is None, "the server ended"
-        try:
-            with urllib.request.urlopen(address, timeout=2) as answer:  # noqa: S310  (loopback)
-                if answer.status == 200:
-                    return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-    pytest.fail("the server did not answer within two minutes")
+    health, log = f"http://127.0.0.1:{port}/ping", folder / "server.log"
+    with serving(command, health, log, env=environment, cwd=folder):
+        yield f"http://127.0.0.1:{port}/invocations", log
 
 
 def post(address: str, body: bytes, *, kind: str = "application/json") -> tuple[int, str]:

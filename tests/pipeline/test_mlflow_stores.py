@@ -6,13 +6,9 @@ import json
 import os
 import pwd
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -22,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from servers import free_port, serving
 
 from radiomics_crlm.provenance.tables import read_table
 from radiomics_crlm.study.track import track_study
@@ -52,12 +49,6 @@ def test_processes_that_meet_on_a_fresh_store_lose_nothing(tmp_path: Path) -> No
         assert store.execute("select count(*) from experiments where name = 'shared'").fetchone() == (1,)
         assert store.execute("select count(distinct name) from runs where status = 'FINISHED'").fetchone() == (4,)
         assert store.execute("select count(*) from metrics where key = 'auc'").fetchone() == (4,)
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def postgres_programs() -> Path | None:
@@ -106,27 +97,8 @@ def server(database: str, tmp_path: Path) -> Iterator[str]:
         sys.executable, "-m", "mlflow", "server", "--backend-store-uri", database, "--host", "127.0.0.1",
         "--port", str(port), "--workers", "1", "--artifacts-destination", (tmp_path / "artifacts").as_uri(),
     ]  # fmt: skip
-    with (tmp_path / "server.log").open("wb") as log:
-        running = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-        try:
-            wait_for(f"http://127.0.0.1:{port}/health", running)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            os.killpg(running.pid, 15)
-            running.wait(timeout=30)
-
-
-def wait_for(address: str, running: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        assert running.poll() is None, "the MLflow server ended"
-        try:
-            with urllib.request.urlopen(address, timeout=2) as answer:  # noqa: S310  (loopback)
-                if answer.status == 200:
-                    return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.3)
-    pytest.fail("the MLflow server did not answer within two minutes")
+    with serving(command, f"http://127.0.0.1:{port}/health", tmp_path / "server.log"):
+        yield f"http://127.0.0.1:{port}"
 
 
 def test_a_study_is_tracked_on_a_server_with_postgresql(small_study: Path, server: str, tmp_path: Path) -> None:
@@ -175,7 +147,7 @@ def aliases(client: MlflowClient, name: str) -> dict[str, int]:
 
 def test_an_alias_is_set_only_when_the_declared_criteria_hold(copied: Path) -> None:
     within, beyond = {"minimum_estimate": 0.01}, {"minimum_estimate": 0.999}
-    declare(copied, acceptance={"recurrence_24m": within, "recurrence": beyond})
+    declare(copied, track_folds=False, acceptance={"recurrence_24m": within, "recurrence": beyond})
     client = MlflowClient(tracking_uri=(uri := track_study(copied, mlflow_uri=None, progress=silent)), registry_uri=uri)
     assert aliases(client, "small_recurrence_24m") == {"accepted": 1}
     assert aliases(client, "small_recurrence") == {}

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import io
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from page_checks import CONTRAST, STRUCTURE, serious_faults
 from sheet_folder import Scored, bundle_json, cohort_of, make_scored, score_row
-from test_card_browser import _CONTRAST, _STRUCTURE, _axe
 
 from radiomics_crlm import clinical
 from radiomics_crlm.report.patient_sheet import Explained, Pictures, build_patient_sheet, render_patient_sheet
 from radiomics_crlm.study.sheets import write_sheets
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="the Python package playwright is absent")
-
-_CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 _HOSTILE = "<img src=x onerror=console.log(1)>"
 
 
@@ -85,18 +80,6 @@ def pages(folder: Path) -> dict[str, Path]:
     }
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if _CHROMIUM is None:
-        pytest.skip("chromium is not installed")
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(
-            executable_path=_CHROMIUM, args=["--no-sandbox", "--headless", "--disable-gpu", "--disable-dev-shm-usage"]
-        )
-        yield running
-        running.close()
-
-
 @pytest.fixture(params=["pictured", "hostile", "abstained", "crowded", "index"])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -116,23 +99,16 @@ def test_sheet_is_quiet_and_fits_the_screen(
     assert [url for url in requested if not url.startswith("data:image/png;base64,")] == [pages[name].as_uri()]
     assert said == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert page.evaluate(_CONTRAST) == []
-    assert page.evaluate(_STRUCTURE) == []
+    assert page.evaluate(CONTRAST) == []
+    assert page.evaluate(STRUCTURE) == []
     page.close()
 
 
 def test_axe_finds_nothing_serious_on_a_sheet(browser: Any, pages: dict[str, Path], name: str) -> None:
-    script = _axe()
-    if script is None:
-        pytest.skip("no installed package brings axe-core")
     for scheme in ("light", "dark") if name in ("index", "pictured") else ("dark",):
         page = browser.new_context(bypass_csp=True, color_scheme=scheme).new_page()
         page.goto(pages[name].as_uri())
-        page.add_script_tag(path=script)
-        found = page.evaluate(
-            "() => axe.run().then(r => r.violations.filter(v => ['serious', 'critical'].includes(v.impact)))"
-        )
-        assert [v["id"] for v in found] == []
+        assert serious_faults(page) == []
         page.close()
 
 
