@@ -79,7 +79,7 @@ class _Region:
         angles, touching = _directions((0, *reach[1:]) if force_2d else reach)
         if not len(angles):
             raise InputError(
-                "No voxel of the region can have a neighbour", expected="a box longer than one voxel in some direction"
+                "no voxel of the region can have a neighbour", expected="a box longer than one voxel in some direction"
             )
         self.angles, self.touching = angles.copy(), touching.copy()
         self.offsets = self.angles @ np.array([plane, self.row, 1], dtype=np.int64)
@@ -96,7 +96,7 @@ class _Region:
     def glrlm(self, max_run: int) -> Floats:
         if max_run < max(self.levels.shape):
             raise InputError(
-                "The longest run counted is shorter than the region",
+                "the longest run counted is shorter than the region",
                 where="max_run",
                 expected=f"at least {max(self.levels.shape)}, the longest side of the box",
                 got=str(max_run),
@@ -128,23 +128,23 @@ class _Region:
 def _check_levels(levels: Levels, n_levels: int) -> None:
     if not isinstance(levels, np.ndarray) or levels.dtype != np.int32 or levels.ndim != 3:
         got = f"{levels.dtype} with {levels.ndim} axes" if isinstance(levels, np.ndarray) else type(levels).__name__
-        raise InputError("Not an array of grey levels", expected="an int32 array with the axes z, y, x", got=got)
+        raise InputError("not an array of grey levels", expected="an int32 array with the axes z, y, x", got=got)
     if not levels.flags.c_contiguous:
-        raise InputError("The array of grey levels is a view with gaps", remedy="pass np.ascontiguousarray(levels)")
+        raise InputError("the array of grey levels is a view with gaps", remedy="pass np.ascontiguousarray(levels)")
     if max(levels.shape) > LONGEST_SIDE:
-        raise InputError("The box of the region is too long", expected=f"at most {LONGEST_SIDE} voxels along each axis")
+        raise InputError("the box of the region is too long", expected=f"at most {LONGEST_SIDE} voxels along each axis")
     if not levels.size or not levels.any():
-        raise InputError("The region is empty", expected="at least one voxel with a level above 0")
+        raise InputError("the region is empty", expected="at least one voxel with a level above 0")
     if not 1 <= n_levels <= MOST_LEVELS:
         raise InputError(
-            "So many grey levels are not counted",
+            "so many grey levels are not counted",
             where="n_levels",
             expected=f"1 to {MOST_LEVELS}",
             got=str(n_levels),
             remedy="use wider bins",
         )
     if levels.min() < 0 or levels.max() > n_levels:
-        raise InputError("Grey levels outside their range", expected=f"0 (outside the region) to {n_levels}")
+        raise InputError("grey levels outside their range", expected=f"0 (outside the region) to {n_levels}")
 
 
 @lru_cache(maxsize=16)
@@ -257,7 +257,7 @@ def texture_matrices(
 
 def _check_alpha(alpha: int) -> None:
     if not isinstance(alpha, int) or alpha < 0:
-        raise ConfigError("Not a distance between grey levels", where="alpha", expected="a whole number from 0")
+        raise ConfigError("not a distance between grey levels", where="alpha", expected="a whole number from 0")
 
 
 def discretise(
@@ -311,37 +311,37 @@ def discretise(
     with np.errstate(divide="ignore"):
         per_unit = float(1 / (plain[1] - plain[0])) if plain.size > 1 else np.inf
     if not np.isfinite(per_unit):
-        raise InputError("The bins are too narrow for the size of the values", remedy="use wider bins")
+        raise InputError("the bins are too narrow for the size of the values", remedy="use wider bins")
     return kernels.digitise(np.require(region, np.float64, ["C", "W"]), plain, per_unit), edges
 
 
 def _check_values(region: NDArray[np.generic]) -> None:
     if region.ndim != 1 or region.dtype.kind not in "iuf":
         raise InputError(
-            "Not the values of a region",
+            "not the values of a region",
             expected="a 1-D array of numbers",
             got=f"{region.dtype} with {region.ndim} axes",
         )
     if not region.size:
-        raise InputError("The region is empty", expected="at least one value")
+        raise InputError("the region is empty", expected="at least one value")
 
 
 def _check_bins(bin_width: float | None, bin_count: int | None, lowest: float | None) -> None:
     if (bin_width is None) == (bin_count is None):
-        raise ConfigError("Bins have a width or a number", expected="one of bin_width and bin_count")
+        raise ConfigError("bins have a width or a number", expected="one of bin_width and bin_count")
     if bin_width is not None and not (np.isfinite(bin_width) and bin_width > 0):
-        raise ConfigError("Bins without a width", where="bin_width", expected="above 0", got=str(bin_width))
+        raise ConfigError("bins without a width", where="bin_width", expected="above 0", got=str(bin_width))
     if bin_count is not None and not 1 <= bin_count <= MOST_BINS:
-        raise ConfigError("No such number of bins", where="bin_count", expected=f"1 to {MOST_BINS}", got=str(bin_count))
+        raise ConfigError("no such number of bins", where="bin_count", expected=f"1 to {MOST_BINS}", got=str(bin_count))
     if bin_count is not None and lowest is not None:
-        raise ConfigError("A number of bins spans the values as they are", where="lowest", remedy="use bin_width")
+        raise ConfigError("a number of bins spans the values as they are", where="lowest", remedy="use bin_width")
 
 
 def _edges_by_count(region: NDArray[np.generic], bin_count: int) -> NDArray[np.generic]:
     try:
         edges = np.histogram_bin_edges(region, bin_count)
     except ValueError:  # not finite, or too many bins for the range
-        raise InputError("The values cannot be cut into so many bins", where="bin_count") from None
+        raise InputError("the values cannot be cut into so many bins", where="bin_count") from None
     edges[-1] += 1  # the greatest value belongs to the last bin
     return edges
 
@@ -349,18 +349,18 @@ def _edges_by_count(region: NDArray[np.generic], bin_count: int) -> NDArray[np.g
 def _edges_by_width(region: NDArray[np.generic], bin_width: float, lowest: float | None) -> NDArray[np.generic]:
     low, high = region.min(), region.max()
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise InputError("Values of the region are not finite")
+        raise InputError("values of the region are not finite")
     if lowest is not None and low < lowest:
-        raise InputError("Values of the region lie below the first bin", where="lowest", remedy="re-segment first")
+        raise InputError("values of the region lie below the first bin", where="lowest", remedy="re-segment first")
     if (float(high) - float(low if lowest is None else lowest)) / bin_width > MOST_BINS:
-        raise InputError("More bins than are kept", expected=f"at most {MOST_BINS}", remedy="use wider bins")
+        raise InputError("more bins than are kept", expected=f"at most {MOST_BINS}", remedy="use wider bins")
     try:
         with np.errstate(over="raise"):
             first = low - low % bin_width if lowest is None else lowest
             return np.arange(first, high + 2 * bin_width, bin_width)
     except (FloatingPointError, OverflowError):
         raise InputError(
-            "The type of the image cannot hold the edges of the bins",
+            "the type of the image cannot hold the edges of the bins",
             got=str(region.dtype),
             remedy="convert the image to float64",
         ) from None
