@@ -39,6 +39,22 @@ def test_all_faults_of_a_row_are_named():
     assert "-4" not in exclusion.reason
 
 
+def test_a_patient_in_several_rows_has_one_reason_whatever_else_is_wrong():
+    clean = clean_clinical(rows(patient_id=["A", "A", "B"], cea_ng_ml=["-4", "many", "1"]))
+    assert [(e.patient_id, e.code) for e in clean.exclusions] == [("A", "duplicate_patient")]
+    assert "stands in 2 rows" in clean.exclusions[0].reason
+    assert clean.table["patient_id"].tolist() == ["B"]
+
+
+def test_bad_cells_may_stay_but_nobody_without_a_key():
+    raw = rows(patient_id=["A", "B", ""], cea_ng_ml=["many", "4", "5"], n_liver_mets=["1", "2", "3"])
+    clean = clean_clinical(raw, keep_bad_cells=True)
+    assert clean.table["patient_id"].tolist() == ["A", "B"]
+    assert clean.table["cea_ng_ml"].tolist() == ["many", 4.0]
+    assert clean.table["n_liver_mets"].tolist() == [1, 2]
+    assert [(e.patient_id, e.code) for e in clean.exclusions] == [("(row 4)", "missing_key")]
+
+
 def test_empty_table_is_refused():
     with pytest.raises(InputError, match="clinical table has no rows"):
         clean_clinical(rows(patient_id=[]))
