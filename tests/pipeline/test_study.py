@@ -13,8 +13,13 @@ import pytest
 from small_experiment import SMALL, write_experiment
 
 from radiomics_crlm.cli.app import run
+from radiomics_crlm.config import ExperimentConfig, load_config
+from radiomics_crlm.modelling.train import fit_final, pipeline_probability, pipeline_risk
 from radiomics_crlm.provenance.tables import read_table
 from radiomics_crlm.scoring.bundle import load_bundle
+from radiomics_crlm.study import run as study_run
+from radiomics_crlm.study.plans import plan_models
+from radiomics_crlm.study.prepare import Prepared, prepare
 
 pytestmark = pytest.mark.xdist_group("small study")
 
@@ -106,21 +111,26 @@ def test_no_late_column_is_a_predictor(small_study):
     assert not any(record["leak"]["admitted"].values())
 
 
-def test_scores_of_the_cohort_equal_the_refitted_model(small_study, tmp_path):
-    """The bundle, read back from disk and given the cohort's own folder, repeats the pipeline that was delivered."""
-    from radiomics_crlm.config import ExperimentConfig, load_config
-    from radiomics_crlm.modelling.train import fit_final, pipeline_probability, pipeline_risk
-    from radiomics_crlm.study.plans import plan_models
-    from radiomics_crlm.study.prepare import prepare
+@pytest.fixture(scope="module")
+def again(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ExperimentConfig, Prepared]:
+    """The training of the small study anew with one job: its folder, and what came before the first fit."""
+    root = tmp_path_factory.mktemp("again")
+    file, seen = write_experiment(root / "again.yaml", **SMALL), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(study_run, "prepare", lambda *a, **k: seen.append(prepare(*a, **k)) or seen[-1])
+        assert run(["train", str(file), "--out", str(root / "out"), "--jobs", "1"]) == 0
+    (prepared,) = seen
+    return root / "out", load_config(ExperimentConfig, file), prepared
 
+
+def test_scores_of_the_cohort_equal_the_refitted_model(small_study, again, tmp_path):
+    """The bundle, read back from disk and given the cohort's own folder, repeats the pipeline that was delivered."""
     cohort = tmp_path / "cohort"
     cohort.mkdir()
     (cohort / "clinical.csv").write_bytes((small_study / "cohort" / "clinical.csv").read_bytes())
     for name in ("features_patient", "features_lesion"):
         (cohort / f"{name}.parquet").write_bytes((small_study / "tables" / f"{name}.parquet").read_bytes())
-    file = write_experiment(tmp_path / "again.yaml", **SMALL)
-    experiment = load_config(ExperimentConfig, file)
-    prepared = prepare(experiment, data=None, out=tmp_path / "again", jobs=2, progress=lambda *_: None)
+    _, experiment, prepared = again
     plans = {(p.endpoint, p.name): p for p in plan_models(experiment, prepared, allow_leak=False)}
     for endpoint, model in SMALL["deliver"].items():
         out = tmp_path / "scores" / endpoint
@@ -227,10 +237,10 @@ def test_later_stages_can_be_repeated(small_study):
         assert (small_study / name).read_bytes() == content
 
 
-def test_two_runs_give_the_same_bytes_with_other_jobs(small_study, tmp_path):
-    file = write_experiment(tmp_path / "again.yaml", **SMALL)
-    assert run(["train", str(file), "--out", str(tmp_path / "again"), "--jobs", "1"]) == 0
-    for path in sorted((tmp_path / "again").rglob("*")):
-        if path.is_file():
-            twin = small_study / path.relative_to(tmp_path / "again")
-            assert path.read_bytes() == twin.read_bytes(), path.name
+def test_two_runs_give_the_same_bytes_with_other_jobs(small_study, again):
+    out, _, _ = again
+    paths = [path for path in sorted(out.rglob("*")) if path.is_file()]
+    assert out / "tables" / "predictions.parquet" in paths
+    for path in paths:
+        twin = small_study / path.relative_to(out)
+        assert path.read_bytes() == twin.read_bytes(), path.name
