@@ -10,15 +10,18 @@ import re
 
 # Names from a file may be in a message; none may steer a terminal or change the order of its text.
 _UNPRINTABLE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_LONG_WORD = re.compile(r"(\S{80})\S{120,}")
+_MOST_SHOWN = 4000
 
 
 def printable(text: str) -> str:
-    """A text in which control characters are written out.
+    """A text in which control characters are written out, and endless words and texts are cut.
 
-    >>> printable("a\\x1b[31m")
-    'a\\\\x1b[31m'
+    >>> printable("a\\x1b[31m"), len(printable("x" * 100_000))
+    ('a\\\\x1b[31m', 83)
     """
-    return _UNPRINTABLE.sub(lambda found: ascii(found.group())[1:-1], text)
+    short = _LONG_WORD.sub(r"\1...", _UNPRINTABLE.sub(lambda found: ascii(found.group())[1:-1], text))
+    return short if len(short) <= _MOST_SHOWN else short[: _MOST_SHOWN - 4] + " ..."
 
 
 class CrlmError(Exception):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import struct
 import warnings
 import zlib
@@ -35,6 +36,7 @@ PARSER_ERRORS: tuple[type[Exception], ...] = (
     AssertionError,
     NotImplementedError,
     RuntimeError,  # RecursionError (deeply nested sequences) is one
+    StopIteration,  # compressed pixel data without a frame
     ArithmeticError,
     MemoryError,
     struct.error,
@@ -65,6 +67,20 @@ def quiet_parser() -> Iterator[None]:
             yield
     finally:
         logger.disabled = before
+
+
+@contextlib.contextmanager
+def silent_stderr() -> Iterator[None]:
+    """Keep what the C++ libraries write to standard error (with source paths in it) off the screen."""
+    saved = os.dup(2)
+    sink = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(sink, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(sink)
+        os.close(saved)
 
 
 def open_dicom(path: Path, *, case: str) -> pydicom.FileDataset | None:
@@ -142,7 +158,8 @@ def rescaled_by_itk(
         if syntax not in _LEFT_TO_ITK or _has_decoder(syntax):
             return None
         _check_codestreams(dataset, shape)
-        pixels = sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="GDCMImageIO"))
+        with silent_stderr():
+            pixels = sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="GDCMImageIO"))
     except PARSER_ERRORS:
         raise damaged(case) from None
     if pixels.shape != (1, *shape):

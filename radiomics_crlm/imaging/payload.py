@@ -9,6 +9,7 @@ what the header announces.
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,8 @@ _MAX_TEXT_HEADER = 1 << 16
 # Real fields are far shorter, and the buffers of the libraries hold not much more.
 _MAX_LINE = 500
 _MAX_AXES = 10
+# NIfTI-1 and -2, by the size of the header: form and place of the code and rows of the affine that positions voxels.
+_AFFINES, _CODE_AT, _ROWS_AT = {348: ("h", "12f"), 540: ("i", "12d")}, {348: 254, 540: 348}, {348: 280, 540: 400}
 # Fields of a MetaImage with a number for each axis, or for each pair of axes.
 _METAIMAGE_NUMBERS = {
     "dimsize": 1, "elementspacing": 1, "elementsize": 1, "offset": 1, "position": 1, "origin": 1, "centerofrotation": 1,
@@ -38,10 +41,11 @@ class IncompleteFileError(Exception):
     """The file is not a complete, undamaged file of its format; the text is safe to show."""
 
 
-def check_text_header(path: Path) -> None:
-    """Refuse a NRRD or MetaImage header that cannot be one, before ITK reads it; other files pass.
+def check_header(path: Path) -> None:
+    """Refuse a header over which ITK would end the whole process, or never end, before ITK reads it.
 
-    ITK ends the whole process over fields that are longer than its buffers or have other axes than they announce.
+    Those are fields of NRRD and MetaImage that are longer than its buffers or have other axes than they announce, and
+    positions of NIfTI that are no numbers.
 
     Raises
     ------
@@ -49,8 +53,24 @@ def check_text_header(path: Path) -> None:
         With a sentence that holds no path.
     """
     name = path.name.lower()
-    if not name.endswith((".mha", ".nrrd")):
+    if name.endswith((".mha", ".nrrd")):
+        _check_text_header(path, "=" if name.endswith(".mha") else ":")
         return
+    try:
+        with gzip.open(path) if name.endswith(".gz") else path.open("rb") as stream:
+            header = stream.read(540)
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        raise IncompleteFileError("the compressed stream is truncated or damaged") from None
+    for order in "<>":
+        size = struct.unpack_from(order + "i", header, 0)[0] if len(header) >= 348 else 0
+        code, rows = _AFFINES.get(size, ("", ""))
+        if not code or len(header) < size or not struct.unpack_from(order + code, header, _CODE_AT[size])[0]:
+            continue
+        if not all(map(math.isfinite, struct.unpack_from(order + rows, header, _ROWS_AT[size]))):
+            raise IncompleteFileError("the position of the image holds something that is no number")
+
+
+def _check_text_header(path: Path, mark: str) -> None:
     fields: dict[str, str] = {}
     with path.open("rb") as stream:
         for line in _header_lines(stream):
@@ -58,10 +78,9 @@ def check_text_header(path: Path) -> None:
                 raise IncompleteFileError("a line of the header is too long")
             if b"\0" in line:
                 raise IncompleteFileError("the header is no text")
-            mark = "=" if name.endswith(".mha") else ":"
             key, _, value = line.decode("latin-1").partition(mark)
             fields.setdefault(key.strip().lower(), value.strip())
-    if name.endswith(".mha"):
+    if mark == "=":
         _check_axes(fields)
 
 

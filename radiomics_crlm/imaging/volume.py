@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import gzip
 import os
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -15,8 +13,9 @@ import SimpleITK as sitk
 
 from radiomics_crlm.errors import CaseError, ConfigError, InputError
 from radiomics_crlm.imaging.dicom import read_series
+from radiomics_crlm.imaging.dicom_file import silent_stderr
 from radiomics_crlm.imaging.geometry import Volume, check_same_geometry, from_itk, to_itk
-from radiomics_crlm.imaging.payload import IncompleteFileError, check_complete, check_text_header
+from radiomics_crlm.imaging.payload import IncompleteFileError, check_complete, check_header
 from radiomics_crlm.imaging.series_choice import SeriesChoice
 
 __all__ = [
@@ -97,10 +96,10 @@ def read_volume(path: Path, *, case: str, max_voxels: int = MAX_VOXELS, choice: 
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
-        check_text_header(path)
+        check_header(path)
         announced = _check_header(reader, case, max_voxels)
         check_complete(path, announced)
-        with _silent_stderr():
+        with silent_stderr():
             image = reader.Execute()
     except IncompleteFileError as error:
         raise CaseError("unreadable_image", str(error), where=case, remedy="export the image again") from None
@@ -142,7 +141,7 @@ def write_volume(volume: Volume, path: Path) -> None:
 def _write_plain(volume: Volume, path: Path) -> None:
     """Write an image, and look whether all of it is there: on a full disk ITK writes half a NIfTI and calls it done."""
     try:
-        with _silent_stderr():
+        with silent_stderr():
             sitk.WriteImage(to_itk(volume), str(path), useCompression=False)
         check_complete(path, volume.array.nbytes)
     except (RuntimeError, IncompleteFileError):
@@ -162,7 +161,7 @@ def check_finite(volume: Volume, case: str) -> None:
 def _check_header(reader: sitk.ImageFileReader, case: str, max_voxels: int) -> int:
     """Refuse by the header alone what is not an image, not scalar, not 3-D or too large; the bytes of its voxels."""
     try:
-        with _silent_stderr():
+        with silent_stderr():
             reader.ReadImageInformation()
     except RuntimeError as error:
         if "orthonormal" in str(error):
@@ -198,17 +197,3 @@ def _three_dimensional(image: sitk.Image) -> sitk.Image:
     while image.GetDimension() > 3:
         image = sitk.Extract(image, [*image.GetSize()[:-1], 0])
     return image
-
-
-@contextlib.contextmanager
-def _silent_stderr() -> Iterator[None]:
-    """Keep what the C++ libraries write to standard error (with source paths in it) off the screen."""
-    saved = os.dup(2)
-    sink = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(sink, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(sink)
-        os.close(saved)

@@ -85,7 +85,7 @@ def _problems(found: list[tuple[int, str, str, str]], raw: pd.DataFrame, schema:
     places = sorted({position for position, *_ in found})
     keys = [""] * len(places)
     if schema.key[0] in raw:
-        keys = raw[schema.key[0]].iloc[places].astype(str).str.strip().tolist()
+        keys = [str(cell).strip() for cell in raw[schema.key[0]].iloc[places].tolist()]  # bytes, too
     key_of = dict(zip(places, keys, strict=True))
     problems = [Problem(position + 2, key_of[position], *rest) for position, *rest in found]
     return sorted(problems, key=lambda p: (p.row, p.column))

@@ -103,10 +103,10 @@ def _source(path: Path) -> object:
     """As the scores are made: keys first, then the rows in blocks."""
     source, notes = File(path), CohortNotes()
     source.digest()
-    keys = survey(source, notes, size=4)
+    keys = survey(source, notes, size=1000)
     known_keys(source, notes)
     found: tuple[Any, ...] = ()
-    for block in source.blocks(4):
+    for block in source.blocks(1000):
         if len(block):
             found += clean_clinical(block, notes=notes).exclusions
     source.check_unchanged()
