@@ -245,13 +245,13 @@ def _out_of_order(table: pd.DataFrame) -> list[int]:
         return []
     moment = table["timepoint"].map({name: rank for rank, name in enumerate(AVAILABILITY)}).astype("Float64")
     dated = pd.DataFrame({"key": table["patient_id"], "moment": moment, "day": table["study_day"]}).dropna()
-    found: set[int] = set()
-    for _, scans in dated.groupby("key"):
-        for row, scan in scans.iterrows():
-            earlier = scans[(scans["moment"] < scan["moment"]) & (scans["day"] > scan["day"])]
-            if len(earlier):
-                found |= {int(str(row)), *map(int, earlier.index)}
-    return sorted(found)
+    key, moment, day = dated["key"], dated["moment"].astype(float), dated["day"].astype(float)
+    wrong = pd.Series(False, index=dated.index)
+    for rank in moment.unique():
+        latest_before = day[moment < rank].groupby(key[moment < rank]).max()
+        first_after = day[moment > rank].groupby(key[moment > rank]).min()
+        wrong |= (moment == rank) & ((day < key.map(latest_before)) | (day > key.map(first_after)))
+    return sorted(int(row) for row in dated.index[wrong])
 
 
 def summarise(clinical: pd.DataFrame, available_at: Mapping[str, str]) -> list[dict[str, object]]:
