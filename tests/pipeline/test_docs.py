@@ -41,6 +41,7 @@ from docs_pages import (
     read_page,
     sources,
 )
+from servers import free_port
 
 from radiomics_crlm import clinical
 from radiomics_crlm.cli.app import app, run
@@ -96,7 +97,7 @@ class _Shell:
         self._longest_s = longest_s
         self._code = 0
         self._background: list[subprocess.Popen[bytes]] = []
-        self._ports = {port: str(_free_port()) for port in _PORTS}
+        self._ports = {port: str(free_port()) for port in _PORTS}
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         self._environment = {**os.environ, "PATH": path}
 
@@ -193,12 +194,6 @@ def _compare(step: Command, output: str) -> None:
     flags = doctest.ELLIPSIS
     if not _DIFFERENCE.check_output(wanted.want, got, flags):
         pytest.fail(f"$ {step.line}\n{_DIFFERENCE.output_difference(wanted, got, flags)}", pytrace=False)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
