@@ -34,6 +34,8 @@ from radiomics_crlm.errors import CrlmError
 
 EXIT_UNEXPECTED = 1
 
+_STOPPED = "stopped; the same command does it again"
+
 
 class _Commands(TyperGroup):
     """All commands; Ctrl-C ends any of them with one line."""
@@ -42,7 +44,7 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            Screen().line("stopped; the same command does it again")
+            Screen().line(_STOPPED)
             raise typer.Exit(EXIT_STOPPED) from None
 
 
@@ -107,6 +109,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         app(args=list(arguments), prog_name="crlm")
     except SystemExit as leaving:  # how typer ends a command, wrong usage (2) included
+        if isinstance(getattr(leaving.__context__, "__cause__", None), KeyboardInterrupt):
+            screen.line(_STOPPED)  # before the command began: typer says nothing
         return leaving.code if isinstance(leaving.code, int) else EXIT_UNEXPECTED
     except CrlmError as error:
         screen.error(str(error))

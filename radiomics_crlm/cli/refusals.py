@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Sequence
@@ -25,12 +26,16 @@ another folder, and give the same command again: nothing half-written counts as 
     """
     # Not the text of the error: libraries put their own words there, and paths.
     got = os.strerror(error.errno) if error.errno else type(error).__name__
-    where = _option(error.filename, arguments) or " ".join(["crlm", *arguments[:1]])
+    where = " ".join(["crlm", *arguments[:1]])
+    with contextlib.suppress(OSError):  # the working folder itself may be gone
+        where = _option(error.filename, arguments) or where
     if error.errno in _FULL:
         what, expected, remedy = "a file cannot be written", "room on the disk", "make room, or choose another folder,"
     elif error.errno in _FORBIDDEN:
         what, expected = "a file or folder cannot be used", "the right to read inputs and to write outputs"
         remedy = "change the rights, or choose another folder,"
+    elif error.errno == errno.ENOENT:
+        what, expected, remedy = "a file or folder is missing", "all files of the folder", "check the paths,"
     elif error.errno in _NO_PATH:
         what, expected = "a path cannot be used", "short names, and folders where folders are meant"
         remedy = "choose another folder,"

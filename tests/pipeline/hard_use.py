@@ -182,12 +182,12 @@ def members(group: int) -> list[int]:
     return found
 
 
-def start(arguments: Sequence[str], *, program: str = PROGRAM, **options: Any) -> Started:
+def start(arguments: Sequence[str], *, before: Sequence[str] = (), **options: Any) -> Started:
     """Start a command; returns when the program itself has begun, not merely Python."""
     read, write = os.pipe()
     environment = options.pop("env", None) or settings()
     process = subprocess.Popen(
-        [sys.executable, "-c", program, *arguments],
+        [*before, sys.executable, "-c", PROGRAM, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

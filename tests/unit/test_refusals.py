@@ -51,6 +51,7 @@ def small_files(size: int) -> Iterator[None]:
         (errno.EDQUOT, "a file cannot be written; expected room on the disk; got Disk quota exceeded"),
         (errno.EROFS, "cannot be used; expected the right to read inputs and to write outputs; got Read-only file"),
         (errno.EACCES, "cannot be used; expected the right to read inputs and to write outputs; got Permission denied"),
+        (errno.ENOENT, "a file or folder is missing; expected all files of the folder; got No such file or directory"),
         (errno.ENAMETOOLONG, "a path cannot be used; expected short names"),
         (errno.EIO, "cannot be used; expected a file system that works; got Input/output error. Check the disk"),
     ],
@@ -72,6 +73,13 @@ def test_each_refusal_of_the_system_has_its_words(code: int, words: str, tmp_pat
 def test_a_refusal_names_the_option(filename: str | None, where: str) -> None:
     error = OSError(errno.ENOSPC, "", filename)
     assert refused(error, ["ingest", "/data/in", "--out", "/data/out"]).where == where
+
+
+def test_a_working_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert refused(FileNotFoundError(errno.ENOENT, "", "out/run.json"), ["card", "out"]).where == "crlm card"
 
 
 def test_a_refusal_without_a_number() -> None:
@@ -167,6 +175,14 @@ def test_ctrl_c_ends_any_command_with_one_line(
     assert run(["rules", "docs", "--out", str(tmp_path)]) == 130
     said = capsys.readouterr()
     assert (said.out, said.err) == ("stopped; the same command does it again\n", "")
+
+
+def test_ctrl_c_before_a_command_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(folders.os, "access", interrupt)
+    assert run(["simulate", "--out", str(tmp_path)]) == 130
+    assert capsys.readouterr() == ("stopped; the same command does it again\n", "")
 
 
 SLEEPERS = """
