@@ -46,8 +46,9 @@ def render(content: Part, drawn: Collection[str], notes: str = "") -> str:
 
 
 _BESIDE = (
-    "`metrics.json` holds the main numbers in full precision, `estimates.json` all, `plots/` the curves. Versions of "
-    "the program and its libraries are in `run.json` of the run, so that this page changes only when a result does."
+    "`metrics.json` holds the main numbers in full precision, `estimates.json` all, `plots/` the curves. Hashes of the "
+    "tables and versions of the program and its libraries are in `run.json` of the run, so that this page changes only "
+    "when a result does."
 )
 _GENERAL = (
     "Intervals resample patients and hold the models fixed; those of the means of folds allow for refitted models.",
@@ -260,11 +261,9 @@ def _value(value: Any) -> str:
 
 def _reproduce(content: Part) -> list[str]:
     lines = "\n".join(content["commands"])
-    hashes = [[words(name), code(digest)] for name, digest in sorted(content["hashes"].items())]
     return [
         "## How to make this again",
         f"```sh\n{lines}\n```",
         "`DATA` is the folder with the data named above." if "DATA" in lines else "",
         _BESIDE,
-        folded("Fingerprints of the tables", table(["Table", "SHA-256"], hashes)) if hashes else "",
     ]

@@ -99,7 +99,6 @@ def build_report(out: Path) -> Part:
         "endpoints": [_endpoint(artefacts, name, leak) for name in artefacts.endpoints],
         "acceptance": _acceptance(out),
         "commands": _commands(artefacts),
-        "hashes": _hashes(artefacts),
     }
     text: Part = _unnamed(cleaned(content), keys)
     return text
@@ -202,14 +201,6 @@ def _shap(explained: Part) -> Part:
         for f in explained["features"][:_STRONGEST]
     ]
     return {"n": explained["n"], "inputs": explained["inputs"], "rows": rows}
-
-
-def _hashes(artefacts: Artefacts) -> Part:
-    """Fingerprints of the tables that were learned from. Those of the code and its libraries are the run's: with them
-    the page would change where no number does.
-    """
-    recorded = {name.rpartition("/")[2]: digest for name, digest in artefacts.part("hashes").items()}
-    return {name: digest for name, digest in recorded.items() if name not in ("experiment", "lock")}
 
 
 def _acceptance(out: Path) -> list[Part]:

@@ -22,6 +22,7 @@ from test_run_resume import files
 from radiomics_crlm.cli.app import run
 from radiomics_crlm.config import ExperimentConfig, load_config, load_endpoints
 from radiomics_crlm.report.performance import primary_metric
+from radiomics_crlm.report.wording import METRIC_TITLES
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = ROOT / "experiments"
@@ -87,12 +88,13 @@ def test_committed_numbers_are_those_of_the_committed_page(name: str) -> None:
         config = load_endpoints()[endpoint]
         metric = primary_metric(config)
         found = metrics[endpoint][metric]
-        assert found == {model: all_[metric]["estimate"] for model, all_ in estimates[endpoint].items()}
+        key = metric if config.horizon_months is None else f"{metric}_{config.horizon_months:g}m"
+        assert found == {model: all_[key]["estimate"] for model, all_ in estimates[endpoint].items() if key in all_}
         models = {f"{s}/{learner}" for s in content.feature_sets for learner in content.learners}
         assert set(found) >= models | set(content.reported_scores)
         part = page.partition(f"\n## {config.title}\n")[2].partition("\n## ")[0]
         rows = _rows(part.partition("### Performance")[2].partition("### Paired")[0])
-        column = rows[0].index("C" if metric == "c_index" else "AUC")
+        column = rows[0].index(METRIC_TITLES[metric])
         assert sorted(row[column].partition(" ")[0] for row in rows[2:]) == sorted(f"{v:.2f}" for v in found.values())
         said = re.findall(r"\*\*Radiomics adds (\S+) \(95 %", page)
         if "radiomics_adds" in metrics[endpoint] and len(content.endpoints) == 1 and said:
