@@ -202,12 +202,15 @@ _ALONE = "import pickle, sys; sys.path[:0] = {path!r}; import measuring; measuri
 
 
 def peaks_of(one: Comparison) -> tuple[int | None, int | None]:
-    """Peak memory in bytes of each side in a fresh process, with only the libraries that the side imports."""
+    """Peak memory in bytes of each side in a fresh process, with only the libraries that the side imports.
+
+    None where the process fails, as one may that runs out of memory.
+    """
     code = _ALONE.format(path=sys.path)
     found: list[int | None] = []
     for side in (one.ours, one.theirs):
-        done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(side), capture_output=True, check=True)
-        found.append(json.loads(done.stdout.splitlines()[-1]))
+        done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(side), capture_output=True, check=False)
+        found.append(None if done.returncode else json.loads(done.stdout.splitlines()[-1]))
     return found[0], found[1]
 
 

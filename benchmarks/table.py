@@ -95,9 +95,10 @@ def commit() -> str:
     return (head.strip() or "unknown") + (" with changes" if changed.strip() else "")
 
 
-def page(found: Results, began: tuple[float, float], seconds: float) -> str:
-    """The page."""
+def page(found: Results, areas: str, quick: bool, began: tuple[float, float], seconds: float) -> str:
+    """The page; ``began`` is the time and the load of the machine at the start."""
     facts = [
+        ("command", "`python benchmarks/table.py" + " --quick" * quick + f" --areas {areas}`"),
         *machine(),
         ("load at start and end", f"{began[1]:.1f}, {os.getloadavg()[0]:.1f}"),
         ("date", f"{datetime.fromtimestamp(began[0], UTC):%Y-%m-%d %H:%M} UTC, {seconds / 60:.0f} minutes"),
@@ -133,7 +134,7 @@ def main() -> int:
             own.mkdir()
             entries = AREAS[area](Given(own, asked.data, asked.peers, asked.quick))
             found.add(entries, lambda line: print(line, flush=True))
-    text = page(found, began, time.time() - began[0])
+    text = page(found, asked.areas, asked.quick, began, time.time() - began[0])
     if asked.to is None:
         print("", text, sep="\n")
     else:

@@ -270,13 +270,14 @@ def entries(given: Given) -> Iterator[Entry]:
                 partial(with_workers, plainly, task, recipe, given.jobs), mean_scores_apart, 1e-6, warm=False,
                 repeats=3, patience=20.0,
             )  # fmt: skip
-    yield from _other_learners(task, who)
+    yield from _other_learners(task, who, given.quick)
     yield from (Absent("training", name, reason) for name, reason in NOT_TIMED.items())
 
 
-def _other_learners(task: Task, who: str) -> Iterator[Entry]:
+def _other_learners(task: Task, who: str, quick: bool) -> Iterator[Entry]:
     recipe = Recipe("clinical", task.columns, "ridge", task.kind, seed=SEED)
-    for learner, peer in ((ScikitSurvivalRidge(), "scikit-survival"), (LifelinesRidge(), "lifelines")):
+    others = ((ScikitSurvivalRidge(), "scikit-survival"), (LifelinesRidge(), "lifelines"))
+    for learner, peer in others[:1] if quick else others:
         yield Comparison(
             "training", f"{who}, {task.name}, ridge Cox, {len(recipe.penalties)} candidates, 1 process",
             f"loop of {named('scikit-learn', peer)}", partial(ours, task, recipe, 1),
