@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # As the command sets it for its own processes: two workers of pytest-xdist whose libraries had two threads each would
 # spend half of their time waiting for one another.
@@ -17,6 +18,10 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 from radiomics_crlm.errors import ConfigError  # noqa: E402
 from radiomics_crlm.report.pdf import require_pdf  # noqa: E402
+
+# The same examples in every run, however busy the machine is; others with --hypothesis-profile default.
+settings.register_profile("tests", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
 
