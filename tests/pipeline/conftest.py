@@ -18,7 +18,7 @@ def small_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a finished small study. Its tests are of one xdist group, so that one process makes it once."""
     root = tmp_path_factory.mktemp("small")
     file = write_experiment(root / "small.yaml", **SMALL)
-    assert run(["run", str(file), "--out", str(root / "study"), "--jobs", "2"]) in (0, 4)
+    assert run(["run", str(file), "--out", str(root / "study"), "--jobs", "1"]) == 4
     return root / "study"
 
 

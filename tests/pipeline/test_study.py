@@ -113,12 +113,12 @@ def test_no_late_column_is_a_predictor(small_study):
 
 @pytest.fixture(scope="module")
 def again(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ExperimentConfig, Prepared]:
-    """The training of the small study anew with one job: its folder, and what came before the first fit."""
+    """The training of the small study anew with two jobs: its folder, and what came before the first fit."""
     root = tmp_path_factory.mktemp("again")
     file, seen = write_experiment(root / "again.yaml", **SMALL), []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(study_run, "prepare", lambda *a, **k: seen.append(prepare(*a, **k)) or seen[-1])
-        assert run(["train", str(file), "--out", str(root / "out"), "--jobs", "1"]) == 0
+        assert run(["train", str(file), "--out", str(root / "out"), "--jobs", "2"]) == 0
     (prepared,) = seen
     return root / "out", load_config(ExperimentConfig, file), prepared
 
