@@ -19,6 +19,7 @@ from radiomics_crlm.imaging.volume import (
     Volume,
     check_same_geometry,
     from_itk,
+    path_inside,
     read_volume,
     to_itk,
     write_volume,
@@ -189,6 +190,21 @@ def test_a_trailing_axis_of_length_one_is_dropped(tmp_path: Path) -> None:
     again = read_volume(tmp_path / "a.mha", case="P1")
     np.testing.assert_array_equal(again.array, make_volume().array)
     np.testing.assert_allclose(again.direction, OBLIQUE)
+
+
+@pytest.mark.parametrize(
+    "named", ["/etc/passwd", "../a.nii", "a/../../b.nii", "..\\a.nii", "C:\\a.nii", "c:a.nii", "", ".", "a\0b.nii"]
+)
+def test_a_path_that_leads_out_of_the_folder_is_refused_without_naming_it(tmp_path: Path, named: str) -> None:
+    with pytest.raises(CaseError, match="^case 7: a path leads out of the folder of the manifest") as refused:
+        path_inside(tmp_path, named, case="case 7")
+    assert refused.value.code == "path_outside"
+
+
+def test_paths_inside_are_understood_from_either_system(tmp_path: Path) -> None:
+    for named in ("P 1/ü/image.nii.gz", "P 1\\ü\\image.nii.gz", "./P 1/ü/image.nii.gz"):
+        assert path_inside(tmp_path, named, case="x") == tmp_path / "P 1" / "ü" / "image.nii.gz"
+    assert path_inside(tmp_path, "..a/b", case="x") == tmp_path / "..a" / "b"
 
 
 def test_too_large_is_refused_before_voxels_are_read(tmp_path: Path) -> None:
