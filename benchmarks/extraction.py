@@ -70,13 +70,13 @@ def lesions(mask: Path, count: int) -> dict[str, tuple[Path, int]]:
 
 
 def simulated(_: Path, folder: Path) -> Case:
-    """The first CTs of three simulated patients."""
-    simulate_cohort(SimulationConfig(patients=3, seed=8), folder)
+    """The first CTs of twelve simulated patients."""
+    simulate_cohort(SimulationConfig(patients=12, seed=8), folder)
     rows = pd.read_csv(folder / "imaging.csv")
     rows = rows[(rows["study_day"] == 0) & (rows["modality"] == "CT") & (rows["mask_roles"] == LESION_ROLES)]
     regions = {}
     for row in rows.itertuples():
-        labels = np.unique(sitk.GetArrayViewFromImage(sitk.ReadImage(folder / row.mask)))
+        labels = np.unique(sitk.GetArrayFromImage(sitk.ReadImage(folder / row.mask)))
         for label in map(int, labels[labels > 0]):
             regions[f"{row.patient_id}/lesion/{label}"] = (folder / row.image, folder / row.mask, label)
     return Case(f"simulated cohort, {len(rows)} CTs, {len(regions)} lesions", folder, rows, regions, FULL)
