@@ -127,7 +127,8 @@ def check_table(table: pd.DataFrame, name: str) -> pd.DataFrame:
         raise InputError(
             f"table {name!r} breaks its schema in {len(parsed.problems)} cells", got=shown, where=f"data_schemas/{name}"
         )
-    duplicated = parsed.table.duplicated(list(schema.key)).to_numpy()
+    keys = [name for name in schema.key if name in parsed.table]  # others may be absent where they are not required
+    duplicated = parsed.table.duplicated(keys).to_numpy()
     if duplicated.any():
         raise InputError(
             f"table {name!r} holds a key twice",

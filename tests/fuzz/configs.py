@@ -34,7 +34,8 @@ _SCALARS = (
     "!!pairs [[a]]", "!!seq {}", "!!map []", "!foreign x", "!<tag:x> y", "2020-13-45", "2020-02-30",
     "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "190:20:30", "0b_", "0x_", "._", "+.", "0o8", "1_000",
     "9" * 5000, ".inf", "-.INF", ".NaN", "1e400", "~", "yes", "NO", "on", "0777", "&a [*a]", "&a {x: *a}", "*missing",
-    "|\n  block", ">-\n\n", "'", '"\\x"', '"\\ud800"', '"\\U00110000"', "? [a]: b", "{a: 1, a: 2}", "{? {}: 1}", "{[]: 1}",
+    "|\n  block", ">-\n\n", "'", '"\\x"', '"\\ud800"', '"\\U00110000"', "? [a]: b", "{a: 1, a: 2}", "{? {}: 1}",
+    "{[]: 1}",
     "<<", "{<<: 1}", "{<<: [1, 2]}", "{<<: {<<: {}}}", "@x", "`x", "%x", "\t", "- - - -", "é", "\U0001f600", "\u2028",
     "[" * 60, "{a: " * 60, "# comment",
 )  # fmt: skip
@@ -47,10 +48,12 @@ def laughing(levels: int, width: int) -> str:
 
 
 _DOCUMENTS: tuple[Callable[[], str], ...] = (
-    lambda: "", lambda: "null", lambda: "[]", lambda: "text", lambda: "5", lambda: "--- 1\n--- 2\n", lambda: "%YAML 9.9\n---\n{}",
+    lambda: "", lambda: "null", lambda: "[]", lambda: "text", lambda: "5", lambda: "--- 1\n--- 2\n",
+    lambda: "%YAML 9.9\n---\n{}",
     lambda: "&a [*a]", lambda: "&a {a: *a}", lambda: "[" * 20000, lambda: "{a: " * 3000, lambda: "- " * 5000 + "x",
     lambda: laughing(10, 10), lambda: laughing(4, 3), lambda: "a: 1\n" * 3000, lambda: f"a: {'x' * 3_000_000}",
-    lambda: "[" + "1," * 200_000 + "]", lambda: "\n" * 1_000_000, lambda: "# x\n" * 200_000, lambda: "a: |\n" + "  x\n" * 100_000,
+    lambda: "[" + "1," * 200_000 + "]", lambda: "\n" * 1_000_000, lambda: "# x\n" * 200_000,
+    lambda: "a: |\n" + "  x\n" * 100_000,
     lambda: "\n".join(f"k{n}: {n}" for n in range(20000)), lambda: "? " * 5000, lambda: "a: 'x" + "\n" * 10000,
 )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Images and masks: DICOM series, segmentations and structure sets (``Dicom``), NIfTI, NRRD and MetaImage (``Nifti``)."""
+"""Images and masks: DICOM series, SEG and RTSTRUCT (``Dicom``); NIfTI, NRRD and MetaImage (``Nifti``)."""
 
 from __future__ import annotations
 
@@ -27,27 +27,33 @@ from radiomics_crlm.imaging.volume import read_volume, write_volume
 Rng = np.random.Generator
 SHAPE = (4, 12, 16)
 _SECRETS = ("Secret", "Person")
-_ROLES = ("lesion=*", "lesion=*", "lesion=1", "lesion=components", "lesion=A;liver=B", "lesion=none", "liver=*;lesion=1",
-          "lesion=T*", "lesion=99999999999999999999", "lesion=²", "lesion=[", "x=1", "", "lesion=1,1,2")  # fmt: skip
+_ROLES = ("lesion=*", "lesion=*", "lesion=1", "lesion=components", "lesion=A;liver=B", "lesion=none",
+          "liver=*;lesion=1", "lesion=T*", "lesion=99999999999999999999",
+          "lesion=²", "lesion=[", "x=1", "", "lesion=1,1,2")  # fmt: skip
 _NUMBERS: tuple[Any, ...] = (
-    0, -1, 1, 2, 3, 7, 8, 12, 15, 32, 64, 255, 4096, 60000, 65535, 2**31 - 1, float("nan"), float("inf"), 1e308, -1e30,
+    0, -1, 1, 2, 3, 7, 8, 12, 15, 32, 64, 255, 4096, 60000, 65535, 2**31 - 1, float("nan"), float("inf"), 1e308,
+    -1e30,
     1e-300, "", "abc", "1\\2", "0\\0", "nan", "1e999", "9" * 16, None,
 )  # fmt: skip
 _KEYWORDS = (
     "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "SamplesPerPixel",
-    "NumberOfFrames", "RescaleSlope", "RescaleIntercept", "SliceThickness", "SpacingBetweenSlices", "PlanarConfiguration",
+    "NumberOfFrames", "RescaleSlope", "RescaleIntercept", "SliceThickness", "SpacingBetweenSlices",
+    "PlanarConfiguration",
     "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "InstanceNumber", "ContrastBolusStartTime",
     "AcquisitionTime", "StudyDate", "AcquisitionDate",
 )  # fmt: skip
 _NAMES = (
     "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SOPInstanceUID", "SOPClassUID",
-    "PhotometricInterpretation", "ImageType", "Modality", "SegmentationType", "SeriesDescription", "SpecificCharacterSet",
+    "PhotometricInterpretation", "ImageType", "Modality", "SegmentationType", "SeriesDescription",
+    "SpecificCharacterSet",
 )  # fmt: skip
 _TEXTS = ("", "1.2.3", "x" * 70, "é", "\\", "ISO_IR 192", "ISO 2022 IR 87", "RGB", "PALETTE COLOR", "FRACTIONAL",
-          "BINARY", "LABELMAP", "LOCALIZER", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.66.4", uid("other"),
+          "BINARY", "LABELMAP", "LOCALIZER", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.66.4",
+          uid("other"),
           "P2", "\x00\x00", "1.2.840.10008.5.1.4.1.1.481.3")  # fmt: skip
 _SYNTAXES = (
-    "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.5",
+    "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99",
+    "1.2.840.10008.1.2.5",
     "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.80",
     "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.8.1", "1.2.3.4", "", "garbage",
 )  # fmt: skip
@@ -310,9 +316,12 @@ _HEADER_FIELDS = (  # of NIfTI-1: place, form, what may stand there
     *((256 + 4 * k, "<f", (0.0, 1.0, -1.0, float("nan"), float("inf"), 1e30)) for k in range(18)),
 )
 _TEXT_TRAPS = (
-    "", "0", "-1", "1 1 1", "1e999", "nan nan nan", "10000 10000 10000", "999999999999999999999 1 1", "LIST", "other.raw",
-    "../../etc/passwd", "/dev/zero", "gzip", "bzip2", "raw", "ascii", "hex", "True", "MET_DOUBLE", "MET_OTHER", "double",
-    "block", "(1,0,0) (0,1,0) (0,0,0)", "(nan,0,0) (0,1,0) (0,0,1)", "none", "1 0 0 0 1 0 0 0 0", "a" * 3000, "\x00", "é",
+    "", "0", "-1", "1 1 1", "1e999", "nan nan nan", "10000 10000 10000", "999999999999999999999 1 1", "LIST",
+    "other.raw",
+    "../../etc/passwd", "/dev/zero", "gzip", "bzip2", "raw", "ascii", "hex", "True", "MET_DOUBLE", "MET_OTHER",
+    "double",
+    "block", "(1,0,0) (0,1,0) (0,0,0)", "(nan,0,0) (0,1,0) (0,0,1)", "none", "1 0 0 0 1 0 0 0 0", "a" * 3000,
+    "\x00", "é",
 )  # fmt: skip
 
 

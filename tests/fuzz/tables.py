@@ -34,19 +34,26 @@ from radiomics_crlm.study.anchor import published_grid, read_benchmark
 from radiomics_crlm.study.rules import read_rules_input
 
 Rng = np.random.Generator
-SECRET = "Zq7Secret"
+PLANTED = "Zq7Secret"
 _ROWS = 6
 _CELLS = (
-    SECRET, SECRET, f"{SECRET} 31.01.1950", "", " ", "nan", "NaN", "inf", "-inf", "1e400", "-1e400", "1e308", "-0.0", "1e-320",
-    "9" * 400, "9" * 20, "-999", "-999.0", "0x10", "1_000", "１２", "٣", "²", "½", "1,5", "1.5.2", "--1", "+1", "1e", "5%", "%",
-    "=cmd()", "\x00", "a\x00b", "2020-02-30", "99999-01-01", "0000-00-00", "1600-01-01", "2262-04-12", "2020-01-31T10:00",
-    "31.01.2020", "\u202etxt", "\ufeff", "\u2028", "İ", "ß", "\U0001f600", "a" * 5000, '"', '""', "a\nb", "a\r", "a,b", "a;b",
-    "true", "TRUE", "yes", "2", "0", "-1", "1", "none", "N/A", "null", "<NA>", "None", "../../etc/passwd", "/dev/zero",
+    PLANTED, PLANTED, f"{PLANTED} 31.01.1950", "", " ", "nan", "NaN", "inf", "-inf", "1e400", "-1e400", "1e308",
+    "-0.0", "1e-320",
+    "9" * 400, "9" * 20, "-999", "-999.0", "0x10", "1_000", "１２", "٣", "²", "½", "1,5", "1.5.2", "--1", "+1", "1e",
+    "5%", "%",
+    "=cmd()", "\x00", "a\x00b", "2020-02-30", "99999-01-01", "0000-00-00", "1600-01-01", "2262-04-12",
+    "2020-01-31T10:00",
+    "31.01.2020", "\u202etxt", "\ufeff", "\u2028", "İ", "ß", "\U0001f600", "a" * 5000, '"', '""', "a\nb", "a\r",
+    "a,b", "a;b",
+    "true", "TRUE", "yes", "2", "0", "-1", "1", "none", "N/A", "null", "<NA>", "None", "../../etc/passwd",
+    "/dev/zero",
     "lesion=*;lesion=*", "CT", "MR", "baseline", "preoperative", "portal_venous", "[]", "{}", '{"a": NaN}', "[1, 2]",
 )  # fmt: skip
 _HEADERS = (
-    "", " ", "Unnamed: 0", "patient_id", "patient_id ", "PATIENT_ID", "patient_id.1", "CEA", "cea_ng_ml", "CEA ", "é", "\x00",
-    "\u202e", "a" * 5000, '"', "a\nb", "1", "nan", "None", "largest__x", "largest__", "lesion__original_x", "index", "level_0",
+    "", " ", "Unnamed: 0", "patient_id", "patient_id ", "PATIENT_ID", "patient_id.1", "CEA", "cea_ng_ml", "CEA ",
+    "é", "\x00",
+    "\u202e", "a" * 5000, '"', "a\nb", "1", "nan", "None", "largest__x", "largest__", "lesion__original_x",
+    "index", "level_0",
     "largest_met_cm", "burden__total_volume_ml", "Target", "ID", "months", "event", "status", "row",
 )  # fmt: skip
 
@@ -138,7 +145,8 @@ def _targets() -> dict[str, Target]:
              "sequence": ["portal_venous"] * _ROWS}  # fmt: skip
     features = sound("features_patient", list(kinds), **kinds)
     features = [[*row, *more] for row, more in zip(
-        features, [["largest__a", "weighted__b", "liver__c"], *([str(k), "0.5", "-1e3"] for k in range(_ROWS))], strict=True
+        features, [["largest__a", "weighted__b", "liver__c"], *([str(k), "0.5", "-1e3"] for k in range(_ROWS))],
+        strict=True
     )]  # fmt: skip
     tables = {
         name: sound(name, list(load_schema(name).columns))
@@ -206,7 +214,7 @@ class Tables:
             way = ("cells", "cells", "shape", "shape", "bytes", "text")[int(rng.integers(6))]
             ending = ".csv"
             if way == "cells":
-                data, secrets = _csv(_cells(seed, rng)), (SECRET,)
+                data, secrets = _csv(_cells(seed, rng)), (PLANTED,)
             else:
                 data = self._csv(way, seed, rng)
             if name == "benchmark" and rng.random() < 0.3:
@@ -263,19 +271,25 @@ def _shaped(table: Table, rng: Rng) -> Table:
             table.append(list(table[row]))
         elif how == 6:
             table[row] = [*table[row], "more", "1"][: int(rng.integers(len(table[row]) + 3))]
-        elif how == 7:
-            table = table[:1] if rng.random() < 0.5 else table[1:]
-        elif how == 8:
-            table.insert(row, [] if rng.random() < 0.5 else [""] * len(table[0]))
-        elif how == 9:
-            table = [[r[k] if k < len(r) else "" for k in rng.permutation(len(table[0]))] for r in table]
-        elif how == 10:
-            keys = ("", " ", "-999", "P0", "p0", "\x00", "a" * 3000, "\u202eP", "é", "P\n1", "nan", "None", "(row 2)")
-            table[row] = [keys[int(rng.integers(len(keys)))], *table[row][1:]]
         else:
-            many = int(rng.integers(1, 4)) ** 6
-            table = [[*r, *(f"{'largest__' if rng.random() < 0.999 else ''}x{n}" if not k else "1" for n in range(many))]
-                     for k, r in enumerate(table)]  # fmt: skip
+            table = _rows_changed(table, how, row, rng)
+    return table
+
+
+def _rows_changed(table: Table, how: int, row: int, rng: Rng) -> Table:
+    if how == 7:
+        return table[:1] if rng.random() < 0.5 else table[1:]
+    if how == 8:
+        table.insert(row, [] if rng.random() < 0.5 else [""] * len(table[0]))
+    elif how == 9:
+        table = [[r[k] if k < len(r) else "" for k in rng.permutation(len(table[0]))] for r in table]
+    elif how == 10:
+        keys = ("", " ", "-999", "P0", "p0", "\x00", "a" * 3000, "\u202eP", "é", "P\n1", "nan", "None", "(row 2)")
+        table[row] = [keys[int(rng.integers(len(keys)))], *table[row][1:]]
+    else:
+        many = int(rng.integers(1, 4)) ** 6
+        table = [[*r, *(f"{'largest__' if rng.random() < 0.999 else ''}x{n}" if not k else "1" for n in range(many))]
+                 for k, r in enumerate(table)]  # fmt: skip
     return table
 
 
@@ -287,10 +301,13 @@ def _written_otherwise(data: bytes, rng: Rng) -> bytes:
         lambda: text.replace(",", ";").encode(), lambda: text.replace(",", "\t").encode(),
         lambda: text.replace("\n", "\r").encode(), lambda: text.replace("\n", "\r\n").encode(),
         lambda: data.replace(b"1", "é".encode("latin-1")), lambda: data.replace(b"0", b'"'), lambda: data + b'"',
-        lambda: b'"' + data, lambda: data.replace(b"\n", b"\n\n\n"), lambda: b"\n" * 50 + data, lambda: b"sep=,\n" + data,
+        lambda: b'"' + data, lambda: data.replace(b"\n", b"\n\n\n"), lambda: b"\n" * 50 + data,
+        lambda: b"sep=,\n" + data,
         lambda: b"# comment\n" + data, lambda: b"\x00" * 30 + data, lambda: data.replace(b",", b",\x00"), lambda: b"",
-        lambda: b"\n", lambda: b"," * 2000, lambda: b"\n,\n,", lambda: b"\xff" * 100, lambda: b"patient_id", lambda: data[:-1],
-        lambda: data * 30, lambda: b"patient_id\n" + b"P\n" * 3000, lambda: b"a" * 2_000_000, lambda: b"\x00" * 2_000_000,
+        lambda: b"\n", lambda: b"," * 2000, lambda: b"\n,\n,", lambda: b"\xff" * 100, lambda: b"patient_id",
+        lambda: data[:-1],
+        lambda: data * 30, lambda: b"patient_id\n" + b"P\n" * 3000, lambda: b"a" * 2_000_000,
+        lambda: b"\x00" * 2_000_000,
         lambda: data + b"P9," + b"9" * 1_000_000 + b"\n", lambda: b"," * 200_000 + b"\n" + b"," * 200_000,
         lambda: b"\n" * 1_000_000, lambda: data + b"," * 500_000, lambda: b"\xed\xa0\x80," + data,
     )  # fmt: skip
@@ -305,13 +322,18 @@ def _arrow_columns() -> tuple[Callable[[int], pa.Array], ...]:
         lambda n: pa.array([2**64 - 1] * n, pa.uint64()), lambda n: pa.array([1.5, None] * n)[:n],
         lambda n: pa.array([float("nan"), float("inf")] * n)[:n], lambda n: pa.array([1e308, -1e308] * n)[:n],
         lambda n: pa.array([np.float16(1.5)] * n, pa.float16()), lambda n: pa.array([b"\xff\x00"] * n),
-        lambda n: pa.array([[1, 2], None] * n)[:n], lambda n: pa.array([{"a": 1}] * n), lambda n: pa.array([[("a", 1)]] * n, pa.map_(pa.string(), pa.int64())),
+        lambda n: pa.array([[1, 2], None] * n)[:n], lambda n: pa.array([{"a": 1}] * n),
+        lambda n: pa.array([[("a", 1)]] * n, pa.map_(pa.string(), pa.int64())),
         lambda n: pa.array(["1", "0", None] * n)[:n].dictionary_encode(), lambda n: pa.array([day] * n),
         lambda n: pa.array([huge] * n, pa.timestamp("us")), lambda n: pa.array([-(2**62)] * n, pa.timestamp("ms")),
-        lambda n: pa.array([0] * n, pa.timestamp("ns", tz="Europe/Berlin")), lambda n: pa.array([0] * n, pa.timestamp("us", tz="UTC")),
-        lambda n: pa.array([2**31 - 1] * n, pa.date32()), lambda n: pa.array([1] * n, pa.time64("us")), lambda n: pa.array([huge] * n, pa.duration("us")),
-        lambda n: pa.array([decimal.Decimal("1.50")] * n), lambda n: pa.array([decimal.Decimal(10) ** 37] * n), lambda n: pa.array(["\ud7ff", "\x00"] * n)[:n],
-        lambda n: pa.array([b"1234"] * n, pa.binary(4)), lambda n: pa.array(["x" * 3000] * n, pa.large_string()), lambda n: pa.array([1, 2, None] * n, pa.int8())[:n],
+        lambda n: pa.array([0] * n, pa.timestamp("ns", tz="Europe/Berlin")), lambda n: pa.array([0] * n,
+        pa.timestamp("us", tz="UTC")),
+        lambda n: pa.array([2**31 - 1] * n, pa.date32()), lambda n: pa.array([1] * n, pa.time64("us")),
+        lambda n: pa.array([huge] * n, pa.duration("us")),
+        lambda n: pa.array([decimal.Decimal("1.50")] * n), lambda n: pa.array([decimal.Decimal(10) ** 37] * n),
+        lambda n: pa.array(["\ud7ff", "\x00"] * n)[:n],
+        lambda n: pa.array([b"1234"] * n, pa.binary(4)), lambda n: pa.array(["x" * 3000] * n, pa.large_string()),
+        lambda n: pa.array([1, 2, None] * n, pa.int8())[:n],
     )  # fmt: skip
 
 
@@ -345,7 +367,8 @@ def _parquet(seed: Table, rng: Rng) -> bytes:
         return damaged(data, rng, first=-12, most=1)
     if way == 9:
         others = (lambda: data[: int(rng.integers(len(data)))], lambda: b"PAR1" * 3, lambda: b"", lambda: _csv(seed),
-                  lambda: bomb(b"", 1 << 26), lambda: data + data, lambda: b"PARE" + data[4:-4] + b"PARE", _constant)  # fmt: skip
+                  lambda: bomb(b"", 1 << 26), lambda: data + data, lambda: b"PARE" + data[4:-4] + b"PARE",
+                  _constant)  # fmt: skip
         return others[int(rng.integers(len(others)))]()
     return data
 
@@ -383,7 +406,9 @@ def _odd_table(table: pa.Table, rng: Rng) -> pa.Table:
 def _odd_metadata(table: pa.Table, rng: Rng) -> pa.Table:
     """What pandas keeps of a table beside it, damaged."""
     own = pa.Table.from_pandas(table.to_pandas()).schema.metadata[b"pandas"]
-    choices = (b"", b"{}", b"null", b"[]", b"not JSON", b"\xff", damaged(own, rng), damaged(own, rng), own.replace(b"null", b"{}"),
-               own.replace(b'"columns"', b'"column"'), own.replace(b"object", b"datetime64[ns]"), own.replace(b"unicode", b"categorical"),
+    choices = (b"", b"{}", b"null", b"[]", b"not JSON", b"\xff", damaged(own, rng), damaged(own, rng),
+    own.replace(b"null", b"{}"),
+               own.replace(b'"columns"', b'"column"'), own.replace(b"object", b"datetime64[ns]"),
+               own.replace(b"unicode", b"categorical"),
                own.replace(b"range", b"serialized"), own.replace(b"object", b"os.system"))  # fmt: skip
     return table.replace_schema_metadata({b"pandas": choices[int(rng.integers(len(choices)))]})
