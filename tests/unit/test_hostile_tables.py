@@ -163,3 +163,13 @@ def test_a_damaged_table_in_the_layout_of_the_collection(tmp_path: Path) -> None
     path.write_text("\n".join(",".join(row) for row in [*seed, [*seed[1], "1", "1"]]))
     with pytest.raises(InputError, match=UNREADABLE):
         read_rules_input(path)
+
+
+def test_a_key_column_that_may_be_absent(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    rows = {"patient_id": ["A", "A"], "stage": ["x", "x"], "code": ["c", "d"], "reason": ["r", "r"]}
+    path.write_bytes(parquet(pa.table(rows)))
+    assert len(read_table(path, "exclusions")) == 2
+    path.write_bytes(parquet(pa.table(rows | {"code": ["c", "c"]})))
+    with pytest.raises(InputError, match="'exclusions' holds a key twice"):
+        read_table(path, "exclusions")
