@@ -269,6 +269,7 @@ NOT_TIMED = {
     "fastrad": "no reader, resampling or filters of its own; on the IBSI phantom it needs more than 24 GiB",
     "numpyradiomics": "no reader, resampling or filters of its own; 99 of the 107 features",
     "radiomicsj": "needs Java 17",
+    "autorad": "does not install on Python 3.11: ModuleNotFoundError: No module named 'numpy' (a build of pyradiomics)",
     "qradiomics, QuantImage": "they call pyradiomics themselves",
 }
 

@@ -33,7 +33,6 @@ EXTRACTORS = (
     Peer("mirp", ("mirp==2.7.0",)),
     Peer("pyradiomics", ("pyradiomics",)),
     Peer("WORC", ("WORC",)),
-    Peer("autorad", ("autorad",), (10, 11)),
 )
 
 
