@@ -1,6 +1,8 @@
 # make demo        a whole study on simulated patients: cohort, features, scores, models, SHAP, card, scored cohort
 # make test        everything that CI checks
 # make test-slow   statistical self-tests of minutes
+# make coverage    the daily checks under coverage, and the gate of docs/reliability/coverage.md
+# make bench       ratios of time against other programs, docs/benchmarks.md
 # make repro       the simulated experiments under DVC: only what a change touches is done again
 # make docs        the documentation as a site, out/site/index.html
 # make format      rewrite the sources in the house style
@@ -11,7 +13,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: demo test test-slow repro docs check format lock clean
+.PHONY: demo test test-slow coverage bench repro docs check format lock clean
 
 demo: .venv/ready
 	$(BIN)/crlm demo --out out/demo
@@ -21,6 +23,16 @@ test: check
 
 test-slow: .venv/ready
 	$(BIN)/python -m pytest -m slow -n 2 --dist loadgroup --no-loadscope-reorder
+
+coverage: .venv/ready
+	rm -rf out/coverage && mkdir -p out/coverage
+	$(BIN)/python -m coverage run -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage json --quiet -o out/coverage/coverage.json
+	$(BIN)/python tests/coverage_gate.py out/coverage/coverage.json
+
+bench: .venv/ready
+	$(BIN)/python benchmarks/table.py --to docs/benchmarks.md
 
 repro: .venv/ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
