@@ -7,6 +7,7 @@ import concurrent.futures
 import importlib
 import logging
 import multiprocessing.resource_tracker
+import os
 import queue
 import signal
 import time
@@ -135,8 +136,10 @@ class Processes:
 
     def _executor(self) -> Any:
         # Of joblib's own class, because joblib.Parallel takes over the executor that it finds. Nothing is put into
-        # shared memory, where it would stay until the program ends.
-        return get_memmapping_executor(self.width, timeout=_IDLE_S, env=dict(_ONE_THREAD), max_nbytes=None)
+        # shared memory, where it would stay until the program ends. Processes of another environment are let go: those
+        # that started in another folder would not find files by relative paths.
+        environment = {**_ONE_THREAD, "PWD": os.getcwd()}
+        return get_memmapping_executor(self.width, timeout=_IDLE_S, env=environment, max_nbytes=None)
 
 
 @contextmanager

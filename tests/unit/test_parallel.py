@@ -113,6 +113,18 @@ def test_one_job_works_in_this_process_and_two_elsewhere() -> None:
     assert set(run(process_of, [1], jobs=8)) == {os.getpid()}
 
 
+def first_line(path: str) -> str:
+    return Path(path).read_text(encoding="utf-8")
+
+
+def test_workers_work_where_the_program_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "name").write_text(folder, encoding="utf-8")
+        monkeypatch.chdir(tmp_path / folder)
+        assert list(run(first_line, ["name"] * 3, jobs=2)) == [folder] * 3
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_inner_threads_are_capped(jobs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
