@@ -78,10 +78,10 @@ def wheel(session: nox.Session) -> None:
     (out / "elsewhere").mkdir(exist_ok=True)
     session.cd(out / "elsewhere")
     alone = {"PATH": os.defpath, "HOME": str(out / "elsewhere")}
+    session.run(crlm, external=True, include_outer_env=False, env=alone | {"_CRLM_COMPLETE": "source_bash"})
     for command in (
         [crlm, "--version"],
         [python, "-m", "radiomics_crlm", "--version"],
-        [crlm, "--show-completion", "bash"],
         [crlm, "doctor"],
         [crlm, "demo", "--out", str(out / "elsewhere" / "demo")],
     ):
