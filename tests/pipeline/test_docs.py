@@ -280,7 +280,11 @@ def _fault_of(line: str) -> str:
         if words[0] not in command.commands:
             return f"no command {words[0]}"
         command = command.commands[words.pop(0)]
-    options = {name for p in command.params for name in [*p.opts, *p.secondary_opts]} | {"--help", "--debug", "--version"}
+    options = {name for p in command.params for name in [*p.opts, *p.secondary_opts]} | {
+        "--help",
+        "--debug",
+        "--version",
+    }
     wrong = [word for word in words if re.match(r"--[a-z]", word) and re.match(r"--[a-z-]+", word)[0] not in options]
     return f"no option {', '.join(wrong)}" if wrong else ""
 
