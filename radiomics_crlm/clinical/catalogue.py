@@ -8,12 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
 from radiomics_crlm.clinical.conditions import Condition, parse
 from radiomics_crlm.clinical.vocabulary import vocabulary
 from radiomics_crlm.errors import ConfigError
-from radiomics_crlm.resources import resource
+from radiomics_crlm.resources import shipped_yaml
 from radiomics_crlm.schema import AVAILABILITY
 
 _FILES = (
@@ -171,8 +169,7 @@ def clauses(raw: Mapping[str, Any]) -> tuple[tuple[Condition, ...], ...]:
 
 
 def _read(name: str) -> dict[str, Any]:
-    path = resource(f"clinical/data/{name}.yaml")
-    loaded: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    loaded: dict[str, Any] = shipped_yaml(f"clinical/data/{name}.yaml")
     return loaded
 
 

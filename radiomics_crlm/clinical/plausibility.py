@@ -10,12 +10,11 @@ import functools
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-import yaml
 
 from radiomics_crlm.clinical.conditions import Condition, compare, parse
 from radiomics_crlm.clinical.derivation import Column, Encoded
 from radiomics_crlm.clinical.vocabulary import vocabulary
-from radiomics_crlm.resources import resource
+from radiomics_crlm.resources import shipped_yaml
 
 _PAIRS = {
     "dfi_months:negative_set_to_0": "a negative interval counts as 0: metastases were found before the primary",
@@ -31,7 +30,7 @@ _MOST_DIFFERENT_POINTS = 5.0
 @functools.cache
 def _single() -> tuple[tuple[str, Condition, str], ...]:
     """Warning, condition and text of each check of one input."""
-    content = yaml.safe_load(resource("clinical/data/plausibility.yaml").read_text(encoding="utf-8"))
+    content = shipped_yaml("clinical/data/plausibility.yaml")
     checks = [
         (f"{entry['input']}:{entry['code']}", parse(vocabulary()[entry["input"]], entry["when"]), str(entry["text"]))
         for entry in content["single"]

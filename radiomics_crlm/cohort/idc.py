@@ -16,10 +16,9 @@ from typing import Any
 
 import pandas as pd
 
-from radiomics_crlm.config import read_yaml
 from radiomics_crlm.errors import ConfigError, InputError
 from radiomics_crlm.provenance.files import write_text
-from radiomics_crlm.resources import resource
+from radiomics_crlm.resources import shipped_yaml
 
 LAYOUTS = ("tcia_crlm_images",)
 _FOLDERS = "%collection_id/%PatientID/%StudyInstanceUID/%Modality_%SeriesInstanceUID"
@@ -69,9 +68,7 @@ def collection_layout(collection: str) -> Mapping[str, Any]:
     ConfigError
         If there is none, listing the known ones.
     """
-    known = {
-        layout["collection"]: layout for layout in (read_yaml(resource(f"configs/layouts/{n}.yaml")) for n in LAYOUTS)
-    }
+    known = {layout["collection"]: layout for layout in (shipped_yaml(f"configs/layouts/{n}.yaml") for n in LAYOUTS)}
     if collection not in known:
         raise ConfigError("unknown collection", expected=", ".join(sorted(known)), got=repr(collection))
     return known[collection]

@@ -21,11 +21,11 @@ import pandas as pd
 from radiomics_crlm.cohort.clinical import CleanRows, Cohort, clean_clinical
 from radiomics_crlm.cohort.exclusions import Exclusion
 from radiomics_crlm.cohort.units import CONVERTED
-from radiomics_crlm.config import CohortNotes, read_yaml
+from radiomics_crlm.config import CohortNotes
 from radiomics_crlm.errors import InputError
 from radiomics_crlm.provenance.files import sha256_file
 from radiomics_crlm.provenance.tables import read_packed, read_raw
-from radiomics_crlm.resources import resource
+from radiomics_crlm.resources import shipped_yaml
 from radiomics_crlm.schema import MISSING_CODES
 
 _MAX_DEPTH = 3
@@ -85,7 +85,7 @@ def read_tcia_clinical(data: Path, *, radiomics: bool = False) -> Cohort:
 
 def has_tcia_clinical(data: Path) -> bool:
     """Whether the clinical table of the collection lies below a folder, recognised by its headers."""
-    signature = set(read_yaml(resource("configs/layouts/tcia_crlm.yaml"))["signature"])
+    signature = set(shipped_yaml("configs/layouts/tcia_crlm.yaml")["signature"])
     return any(signature <= set(_header(path)) for path in _files(data, ".csv"))
 
 
@@ -123,7 +123,7 @@ def read_tcia_table(path: Path, *, keep_bad_cells: bool = False) -> CleanRows:
 
 
 def _layout() -> dict[str, Any]:
-    layout: dict[str, Any] = read_yaml(resource("configs/layouts/tcia_crlm.yaml"))
+    layout: dict[str, Any] = shipped_yaml("configs/layouts/tcia_crlm.yaml")
     return layout
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from radiomics_crlm.config import CohortNotes, read_yaml
+from radiomics_crlm.config import CohortNotes
 from radiomics_crlm.errors import ConfigError
-from radiomics_crlm.resources import resource
+from radiomics_crlm.resources import shipped_yaml
 from radiomics_crlm.schema import ColumnSpec, TableSchema
 
 CONVERTED = "chart_converted_from_{}"
@@ -35,7 +35,7 @@ class Door:
 
 @functools.cache
 def _units() -> Mapping[str, Mapping[str, Mapping[str, float]]]:
-    content: Mapping[str, Mapping[str, Mapping[str, float]]] = read_yaml(resource("configs/units.yaml"))
+    content: Mapping[str, Mapping[str, Mapping[str, float]]] = shipped_yaml("configs/units.yaml")
     return content
 
 

@@ -7,8 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from radiomics_crlm.config.base import Moment, Strict, parse_config
-from radiomics_crlm.config.documents import read_yaml
-from radiomics_crlm.resources import resource
+from radiomics_crlm.resources import shipped_yaml
 
 
 class EndpointConfig(Strict):
@@ -46,5 +45,5 @@ class EndpointConfig(Strict):
 
 def load_endpoints() -> dict[str, EndpointConfig]:
     """The endpoint definitions of ``configs/endpoints.yaml``, by name."""
-    content = read_yaml(resource("configs/endpoints.yaml"))
+    content = shipped_yaml("configs/endpoints.yaml")
     return {name: parse_config(EndpointConfig, body, where=f"endpoints.yaml: {name}") for name, body in content.items()}

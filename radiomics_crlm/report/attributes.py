@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from radiomics_crlm.config import Strict, parse_config, read_yaml
+from radiomics_crlm.config import Strict, parse_config
 from radiomics_crlm.report.artefacts import Artefacts
 from radiomics_crlm.report.blocks import Part, cell, column, group, paragraph, row, section, table
-from radiomics_crlm.resources import resource
+from radiomics_crlm.resources import shipped_yaml
 
 NEEDS_A_PERSON = "needs a person"
 _FILE = "report/data/source_attributes.yaml"
@@ -45,7 +45,7 @@ def load_attributes() -> tuple[Category, ...]:
     >>> sum(len(category.attributes) for category in load_attributes() if category.source == "hti")
     31
     """
-    return tuple(parse_config(Category, body, where=_FILE) for body in read_yaml(resource(_FILE)))
+    return tuple(parse_config(Category, body, where=_FILE) for body in shipped_yaml(_FILE))
 
 
 def attributes(_: Artefacts, card: Part) -> Part:

@@ -8,10 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from radiomics_crlm.errors import ConfigError
-from radiomics_crlm.resources import resource
+from radiomics_crlm.resources import shipped_yaml
 
 AVAILABILITY = ("baseline", "restaging", "preoperative", "postoperative", "outcome")
 """Moments in the course of a patient, earliest first."""
@@ -91,7 +89,7 @@ def load_schema(name: str) -> TableSchema:
     ConfigError
         If there is no such schema, or it is malformed.
     """
-    raw = yaml.safe_load(resource(f"data_schemas/{name}.yaml").read_text(encoding="utf-8"))
+    raw = shipped_yaml(f"data_schemas/{name}.yaml")
     columns = {column: _column_spec(column, body) for column, body in raw["columns"].items()}
     patterns = tuple(
         (re.compile(body["match"]), _column_spec(body["match"], {k: v for k, v in body.items() if k != "match"}))

@@ -12,12 +12,11 @@ import pandas as pd
 from radiomics_crlm.cohort.clinical import Cohort, clean_imaging
 from radiomics_crlm.cohort.exclusions import Exclusion
 from radiomics_crlm.cohort.tcia import has_tcia_clinical, read_tcia_clinical
-from radiomics_crlm.config import read_yaml
 from radiomics_crlm.errors import CaseError, ConfigError, InputError
 from radiomics_crlm.imaging.collection import FoundSeries, scan_collection
 from radiomics_crlm.imaging.mask_source import Segment, listed
 from radiomics_crlm.imaging.segmentation import open_segmentation
-from radiomics_crlm.resources import resource
+from radiomics_crlm.resources import shipped_yaml
 from radiomics_crlm.study.ingest import IngestResult, ingest_found
 from radiomics_crlm.study.prepare import Progress
 
@@ -47,7 +46,7 @@ def ingest_collection(root: Path, layout: str, mask_set: str, out: Path, *, prog
     """
     if layout not in LAYOUTS:
         raise ConfigError("unknown layout", expected=", ".join(LAYOUTS), got=repr(layout))
-    described = read_yaml(resource(f"configs/layouts/{LAYOUTS[layout]}.yaml"))
+    described = shipped_yaml(f"configs/layouts/{LAYOUTS[layout]}.yaml")
     if mask_set not in described["mask_sets"]:
         raise ConfigError("unknown mask set", expected=", ".join(described["mask_sets"]), got=repr(mask_set))
     if not root.is_dir():

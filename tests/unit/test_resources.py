@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from radiomics_crlm import resources
+from radiomics_crlm.config import read_yaml
 from radiomics_crlm.errors import ConfigError
-from radiomics_crlm.resources import resource
+from radiomics_crlm.resources import resource, shipped_yaml
 
 
 def test_the_wheel_comes_before_the_source_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,3 +29,12 @@ def test_the_wheel_comes_before_the_source_tree(tmp_path: Path, monkeypatch: pyt
 def test_a_broken_installation_is_told() -> None:
     with pytest.raises(ConfigError, match=r"^the installation lacks 'configs/none\.yaml'\. Reinstall the package\.$"):
         resource("configs/none.yaml")
+
+
+def test_shipped_files_say_each_thing_once_and_read_as_those_of_users() -> None:
+    """The fast reader would keep the last of two equal keys; that of users refuses them, and has the same values."""
+    folders = ("clinical/data", "configs", "data_schemas", "report/data")
+    shipped = [path for folder in folders for path in sorted(resource(folder).rglob("*.yaml"))]
+    assert len(shipped) > 60
+    for path in shipped:
+        assert shipped_yaml(str(path)) == read_yaml(path), path.name

@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from radiomics_crlm.config import Strict, parse_config, read_yaml
-from radiomics_crlm.resources import resource
+from radiomics_crlm.config import Strict, parse_config
+from radiomics_crlm.resources import shipped_yaml
 
 NAMES = ("tripod_ai", "clear", "metrics", "probast_ai", "rqs")
 
@@ -68,5 +68,5 @@ def load_checklists() -> tuple[Checklist, ...]:
     found = []
     for name in NAMES:
         file = f"report/data/checklists/{name}.yaml"
-        found.append(parse_config(Checklist, read_yaml(resource(file)), where=file))
+        found.append(parse_config(Checklist, shipped_yaml(file), where=file))
     return tuple(found)
