@@ -13,7 +13,6 @@ computed again. Files are added and never changed, so several processes and runs
 from __future__ import annotations
 
 import json
-import math
 import os
 import secrets
 from collections.abc import Iterator, Mapping
@@ -21,19 +20,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from radiomics_crlm.errors import ConfigError
 from radiomics_crlm.features.fingerprint import Fingerprint, digest
 from radiomics_crlm.features.parts import Region, RegionFeatures, engine, part_hashes, part_names
 from radiomics_crlm.features.profiles import Profile, settings_hash
 from radiomics_crlm.provenance.files import canonical_json, sha256_bytes
+from radiomics_crlm.provenance.plain_values import decode, encode
 
 VERSION = 1
 # It depends on the memory there is, not on the files alone: next time it may go well.
 NOT_KEPT = frozenset({"too_large_for_memory"})
 _FORMAT = "crlm extraction cache"
-_NUMBER = "number"
 _UNFINISHED = "unfinished"
 _DAY_S = 86400
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
@@ -195,31 +192,3 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError:  # not ours to remove: it is not believed next time either
         return
-
-
-def encode(content: Any) -> Any:
-    """Plain values for JSON: numbers of numpy become Python's, and those that JSON lacks are spelt out.
-
-    >>> encode({"a": np.float64(0.5), "b": float("nan"), "c": (1, None)})
-    {'a': 0.5, 'b': {'number': 'nan'}, 'c': [1, None]}
-    """
-    if isinstance(content, np.generic):
-        content = content.item()
-    if isinstance(content, Mapping):
-        return {str(k): encode(v) for k, v in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [encode(v) for v in content]
-    if isinstance(content, float) and not math.isfinite(content):
-        return {_NUMBER: repr(content)}
-    return content
-
-
-def decode(content: Any) -> Any:
-    """Undo `encode`.
-
-    >>> decode(encode({"b": float("-inf"), "c": [1, 0.1]}))
-    {'b': -inf, 'c': [1, 0.1]}
-    """
-    if isinstance(content, dict):
-        return float(content[_NUMBER]) if content.keys() == {_NUMBER} else {k: decode(v) for k, v in content.items()}
-    return [decode(v) for v in content] if isinstance(content, list) else content

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from radiomics_crlm.errors import CaseError, ConfigError
-from radiomics_crlm.features.cache import ScanCache, decode, encode
+from radiomics_crlm.features.cache import ScanCache
 from radiomics_crlm.features.extract import ORGANS, PreparedScan
 from radiomics_crlm.features.fingerprint import Fingerprint, changed, code_version, fingerprint
 from radiomics_crlm.features.parts import Region, RegionFeatures, part_names
@@ -23,6 +23,7 @@ from radiomics_crlm.imaging.regions import bounding_box, label_boxes, measure_le
 from radiomics_crlm.imaging.rings import tumour_surroundings
 from radiomics_crlm.imaging.scan import LoadedScan, ScanFiles, load_scan
 from radiomics_crlm.parallel import peak_memory
+from radiomics_crlm.provenance.plain_values import decode, encode
 
 Record = Mapping[str, Any]
 Extent = tuple[str, int, int]

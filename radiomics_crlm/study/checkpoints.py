@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 
 from radiomics_crlm.errors import CrlmError
-from radiomics_crlm.features.cache import decode, encode
 from radiomics_crlm.provenance.files import canonical_json, sha256_bytes, write_bytes
+from radiomics_crlm.provenance.plain_values import decode, encode
 
 _FORMAT, _VERSION = "crlm checkpoint", 1
 _TEXTS = ("object", "str")

@@ -17,11 +17,12 @@ from small_scans import PROFILE, assert_same_tables, extracted, with_settings, w
 
 from radiomics_crlm.errors import ConfigError
 from radiomics_crlm.features import fingerprint as hashing
-from radiomics_crlm.features.cache import VERSION, Known, ScanCache, decode, encode, open_cache
+from radiomics_crlm.features.cache import VERSION, Known, ScanCache, open_cache
 from radiomics_crlm.features.fingerprint import Fingerprint, changed, code_version, fingerprint, size_on_disk
 from radiomics_crlm.features.parts import Region, RegionFeatures, part_names
 from radiomics_crlm.imaging.scan import ScanFiles, scans_of
 from radiomics_crlm.provenance.files import sha256_bytes
+from radiomics_crlm.provenance.plain_values import decode, encode
 
 FOUND = Fingerprint("a" * 64, "b" * 64, ())
 LESION = Region("lesion", 1)
