@@ -159,6 +159,7 @@ def evaluate(run: RunToChange) -> None:
     write_checklists(run)
     screen.stop()
     _show_metrics(screen, metrics)
+    screen.line(f"evaluated: {run / 'tables'}; next: crlm card {run}")
 
 
 def explain(run: RunFolder, top: Annotated[int, typer.Option(min=1, help="Inputs to show per model.")] = 15) -> None:

@@ -291,13 +291,13 @@ def test_a_study_and_its_scores_tell_nothing(desk: Desk, studied: Path) -> None:
     assert scores.loc[scores["patient_id"] == "Q003", "reason"].str.contains("n_liver_mets").all()
     assert np.isfinite(scores.loc[scores["status"] == "scored", "risk"]).all()
     given = ("--bundle", bundle, "--cohort", cohort, "--scores", out / "scored", "--pdf", "--jobs", "1")
-    assert desk.crlm("sheet", *given, "--out", out / "sheets") in (0, 4)
+    assert desk.crlm("sheet", *given, "--out", out / "sheets") == 4
     assert list((out / "sheets").rglob("*.html"))
     assert list((out / "sheets").rglob("*.pdf"))
-    assert desk.crlm("sheet", *given, "--out", out / "more", "--patient", NAME) in (2, 3)
+    assert desk.crlm("sheet", *given, "--out", out / "more", "--patient", NAME) == 3
     assert desk.crlm("bundle", "export-mlflow", bundle, "--out", out / "served") == 0
-    assert desk.crlm("score", "--bundle", cohort, "--cohort", bundle, "--out", out / "none") in (2, 3)
-    assert desk.crlm("run", cohort / "cohort.yaml", "--out", out / "no") in (2, 3)
+    assert desk.crlm("score", "--bundle", cohort, "--cohort", bundle, "--out", out / "none") == 3
+    assert desk.crlm("run", cohort / "cohort.yaml", "--out", out / "no") == 2
     assert (studied / "mlflow.db").is_file()
     assert (studied / "tables" / "clinical.parquet").is_file()
     assert_nothing_came_out(desk)
@@ -305,6 +305,6 @@ def test_a_study_and_its_scores_tell_nothing(desk: Desk, studied: Path) -> None:
 
 @pytest.mark.slow
 def test_contact_sheets_tell_nothing(desk: Desk) -> None:
-    assert desk.crlm("view", desk.home, "--out", desk.out / "viewed", "--jobs", "1") in (0, 4)
+    assert desk.crlm("view", desk.home, "--out", desk.out / "viewed", "--jobs", "1") == 4
     assert list((desk.out / "viewed").rglob("*.png"))
     assert_nothing_came_out(desk)
