@@ -5,13 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from radiomics_crlm.errors import ConfigError
 
 _PACKAGE = Path(__file__).resolve().parent
-# The parser in C takes a tenth of the time, half a second of the start of a command; not every build of PyYAML has it.
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def resource(relative: str) -> Path:
@@ -36,4 +32,8 @@ def shipped_yaml(relative: str) -> Any:
     ConfigError
         If the installation lacks it.
     """
-    return yaml.load(resource(relative).read_bytes(), Loader=_LOADER)  # noqa: S506  (both loaders are safe)
+    import yaml  # whoever asks for places alone, as completion does, need not wait for it
+
+    # The parser in C takes a tenth of the time, half a second of the start of a command; not every build has it.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(resource(relative).read_bytes(), Loader=loader)  # noqa: S506  (both loaders are safe)
