@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -183,6 +184,30 @@ def test_codes_of_other_refusals(tmp_path: Path) -> None:
         with pytest.raises(CaseError, match="P9") as caught:
             read_volume(path, case="P9", **options)
         assert caught.value.code == code
+
+
+def _shear(content: bytes, ending: str) -> bytes:
+    """The second axis leans by a quarter of a right angle and more."""
+    if ending == ".nii":
+        changed = bytearray(content)
+        struct.pack_into("<2h", changed, 252, 0, 2)  # no rotation but the affine below
+        struct.pack_into("<12f", changed, 280, 1, 0.5, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0)
+        return bytes(changed)
+    name, axes = {
+        ".mha": (b"TransformMatrix = ", b"1 0.5 0 0 1 0 0 0 1"),
+        ".nrrd": (b"space directions: ", b"(1,0.5,0) (0,1,0) (0,0,1)"),
+    }[ending]
+    return re.sub(name + rb"[^\n]*", name + axes, content)
+
+
+@pytest.mark.parametrize("ending", [".nii", ".mha", ".nrrd"])
+def test_leaning_axes_are_refused(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"a{ending}"
+    write_volume(make_volume(), path)
+    path.write_bytes(_shear(path.read_bytes(), ending))
+    with pytest.raises(CaseError, match=r"^P1: the direction cosines .*orthonormal\.$") as refused:
+        read_volume(path, case="P1")
+    assert refused.value.code == "invalid_geometry"
 
 
 def test_a_trailing_axis_of_length_one_is_dropped(tmp_path: Path) -> None:
