@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from full_run_folder import make_full_run_folder
 from run_folder import edit_run, experiment, make_run_folder
 
+from radiomics_crlm.report import build_card, render_card
 from radiomics_crlm.report import page as page_module
-from radiomics_crlm.report import render_card
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +23,30 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[tuple[str, ...]]
     return functools.cache(
         lambda endpoints: make_run_folder(tmp_path_factory.mktemp("made"), n=60, endpoints=endpoints)
     )
+
+
+@pytest.fixture(scope="session")
+def full_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with every table, to read; who changes something takes a copy."""
+    return make_full_run_folder(tmp_path_factory.mktemp("full"))
+
+
+@pytest.fixture(scope="session")
+def full_card(full_run: Path) -> dict[str, Any]:
+    """The card of `full_run`, with figures."""
+    return build_card(full_run)
+
+
+@pytest.fixture(scope="session")
+def full_page(full_card: dict[str, Any]) -> str:
+    """The page of `full_card`."""
+    return render_card(full_card)
+
+
+@pytest.fixture
+def full_copy(full_run: Path, tmp_path: Path) -> Path:
+    """A copy of `full_run` that a test may change."""
+    return Path(shutil.copytree(full_run, tmp_path / "run"))
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,63 +11,24 @@ import numpy as np
 import pandas as pd
 import pytest
 from card_numbers import MINUS, Page, leaves, numbers, resolve
-from full_run_folder import CATEGORIES, make_full_run_folder
-from run_folder import edit_run, experiment
+from card_parts import Card, blocks_of, cells_of, stored
+from full_run_folder import CATEGORIES
 from scipy import stats
 
-from radiomics_crlm.provenance.tables import read_table, write_table
-from radiomics_crlm.report import build_card, render_card
-from radiomics_crlm.report.artefacts import OPTIONAL, load_artefacts
+from radiomics_crlm.report import render_card
 from radiomics_crlm.report.contents import SECTIONS
 from radiomics_crlm.report.wording import fixed, interval
 
-Card = dict[str, Any]
 _SHOWN = "combined/ridge"
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_full_run_folder(tmp_path_factory.mktemp("full"))
-
-
-@pytest.fixture(scope="module")
-def card(run: Path) -> Card:
-    return build_card(run)
-
-
-@pytest.fixture(scope="module")
-def page(card: Card) -> str:
-    return render_card(card)
-
-
-@pytest.fixture
-def copy(run: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(run, tmp_path / "run"))
-
-
-def _saved(run: Path, name: str) -> pd.DataFrame:
-    return read_table(run / "tables" / f"{name}.parquet", name)
-
-
-def _blocks(card: Card, key: str, kind: str) -> list[Card]:
-    return [b for b in card[key]["blocks"] if b["kind"] == kind]
-
-
-def _cells(block: Card) -> dict[tuple[str, str], dict[str, Card]]:
-    """Cells of a table block: (group, row) -> column -> cell."""
-    names = [" ".join(filter(None, (c["title"], c["trait"]))) for c in block["columns"]]
-    return {
-        (g["title"], r["head"]): dict(zip(names, r["cells"], strict=True)) for g in block["groups"] for r in g["rows"]
-    }
 
 
 # --- every number traces to the card -------------------------------------------------------------------------------
 
 
-def test_every_number_of_a_table_stands_at_the_place_that_its_cell_names(card: Card, page: str) -> None:
-    saved = json.loads(json.dumps(card))
+def test_every_number_of_a_table_stands_at_the_place_that_its_cell_names(full_card: Card, full_page: str) -> None:
+    saved = json.loads(json.dumps(full_card))
     traced = 0
-    for cell in Page(page).cells:
+    for cell in Page(full_page).cells:
         found = numbers(cell.text)
         if not found:
             continue
@@ -79,14 +38,14 @@ def test_every_number_of_a_table_stands_at_the_place_that_its_cell_names(card: C
         assert found <= known, f"{cell.section}: {cell.text!r} is not at {path}"
         traced += 1
     assert traced > 500
-    assert len({c.section for c in Page(page).cells if c.attributes.get("data-path")}) >= 15
+    assert len({c.section for c in Page(full_page).cells if c.attributes.get("data-path")}) >= 15
 
 
-def test_every_number_that_a_reader_sees_is_in_the_card(card: Card, page: str) -> None:
-    known = {token for text in leaves(card) for token in numbers(text)}
-    seen = numbers(" ".join(Page(page).text))
+def test_every_number_that_a_reader_sees_is_in_the_card(full_card: Card, full_page: str) -> None:
+    known = {token for text in leaves(full_card) for token in numbers(text)}
+    seen = numbers(" ".join(Page(full_page).text))
     # Lengths of lists that the template counts, and 95 % intervals of captions.
-    counted = {str(len(v)) for v in _lists(card)} | {"95", "256"}
+    counted = {str(len(v)) for v in _lists(full_card)} | {"95", "256"}
     assert seen - known - counted == set()
 
 
@@ -95,9 +54,9 @@ def _lists(part: Any) -> list[Any]:
     return ([part] if isinstance(part, list | dict) else []) + [found for value in inner for found in _lists(value)]
 
 
-def test_a_cell_shows_what_is_behind_it(card: Card) -> None:
+def test_a_cell_shows_what_is_behind_it(full_card: Card) -> None:
     checked = 0
-    for part in _lists(card):
+    for part in _lists(full_card):
         if (
             isinstance(part, dict)
             and {"text", "estimate", "lower", "upper"} == set(part)
@@ -111,30 +70,32 @@ def test_a_cell_shows_what_is_behind_it(card: Card) -> None:
     assert checked > 150
 
 
-def test_the_page_is_made_from_the_json_alone(card: Card, page: str) -> None:
-    assert render_card(json.loads(json.dumps(card, sort_keys=True))) == page
+def test_the_page_is_made_from_the_json_alone(full_card: Card, full_page: str) -> None:
+    assert render_card(json.loads(json.dumps(full_card, sort_keys=True))) == full_page
 
 
 # --- what the sections say is what the tables hold -----------------------------------------------------------------
 
 
-def test_sample_size_repeats_its_table(run: Path, card: Card) -> None:
-    saved = _saved(run, "sample_size")
-    cells = _cells(_blocks(card, "sample_size", "table")[0])
+def test_sample_size_repeats_its_table(full_run: Path, full_card: Card) -> None:
+    saved = stored(full_run, "sample_size")
+    cells = cells_of(blocks_of(full_card, "sample_size", "table")[0])
     assert len(cells) == len(saved)
     first = saved.iloc[0]
     shown = cells[next(iter(cells))]
     assert shown["Patients"]["value"] == first["n"]
     assert shown["Needed: shrinkage of 0.9 or more"]["value"] == first["n_shrinkage"]
     assert shown["Enough?"]["text"] == "no"
-    drawn = _blocks(card, "sample_size", "figure")[0]["data"]["rows"]
+    drawn = blocks_of(full_card, "sample_size", "figure")[0]["data"]["rows"]
     assert [r["needed"] for r in drawn] == saved["n_required"].tolist()
 
 
-def test_metrics_at_the_horizons_are_those_of_the_table(run: Path, card: Card) -> None:
-    saved = _saved(run, "horizon_metrics").set_index(["endpoint", "model", "horizon_months", "metric"]).sort_index()
-    table = _blocks(card, "horizons", "table")[0]
-    cells = _cells(table)
+def test_metrics_at_the_horizons_are_those_of_the_table(full_run: Path, full_card: Card) -> None:
+    saved = (
+        stored(full_run, "horizon_metrics").set_index(["endpoint", "model", "horizon_months", "metric"]).sort_index()
+    )
+    table = blocks_of(full_card, "horizons", "table")[0]
+    cells = cells_of(table)
     assert {group for group, _ in cells} == {"By 12 months", "By 24 months", "By 36 months"}
     row = cells["By 24 months", "Combined (penalised regression)"]
     source = saved.loc[("recurrence", _SHOWN, 24.0)]
@@ -148,9 +109,11 @@ def test_metrics_at_the_horizons_are_those_of_the_table(run: Path, card: Card) -
         assert found["text"] == interval(expected["estimate"], expected["lower"], expected["upper"], decimals)
 
 
-def test_calibration_curves_end_where_five_patients_lie_beyond(run: Path, card: Card) -> None:
-    predictions = _saved(run, "predictions").query("endpoint == 'recurrence' and model == @_SHOWN", engine="python")
-    panels = _blocks(card, "horizons", "figure")[0]["data"]["panels"]
+def test_calibration_curves_end_where_five_patients_lie_beyond(full_run: Path, full_card: Card) -> None:
+    predictions = stored(full_run, "predictions").query(
+        "endpoint == 'recurrence' and model == @_SHOWN", engine="python"
+    )
+    panels = blocks_of(full_card, "horizons", "figure")[0]["data"]["panels"]
     assert [p["months"] for p in panels] == [12, 24, 36]
     for panel in panels:
         curve = next(c for c in panel["curves"] if c["model"] == _SHOWN)
@@ -160,10 +123,10 @@ def test_calibration_curves_end_where_five_patients_lie_beyond(run: Path, card: 
         assert all(a <= b <= c for a, b, c in zip(curve["lower"], curve["observed"], curve["upper"], strict=True))
 
 
-def test_net_benefit_is_that_of_the_table(run: Path, card: Card) -> None:
-    saved = _saved(run, "decision_curves")
+def test_net_benefit_is_that_of_the_table(full_run: Path, full_card: Card) -> None:
+    saved = stored(full_run, "decision_curves")
     for number, endpoint in enumerate(("recurrence", "os")):
-        cells = _cells(_blocks(card, "decisions", "table")[number])
+        cells = cells_of(blocks_of(full_card, "decisions", "table")[number])
         row = cells["By 24 months", "Combined (penalised regression)"]
         own = saved[(saved["endpoint"] == endpoint) & (saved["model"] == _SHOWN) & (saved["horizon_months"] == 24)]
         for threshold, cell in row.items():
@@ -176,14 +139,14 @@ def test_net_benefit_is_that_of_the_table(run: Path, card: Card) -> None:
             else:
                 assert cell["value"] == source["net_benefit"]
                 assert cell["text"].startswith(fixed(source["net_benefit"], 3))
-        drawn = _blocks(card, "decisions", "figure")[number]["data"]["panels"]
+        drawn = blocks_of(full_card, "decisions", "figure")[number]["data"]["panels"]
         assert {c["model"] for p in drawn for c in p["curves"]} >= {_SHOWN, "treat_all", "treat_none"}
 
 
-def test_points_that_few_patients_carry_are_not_drawn(run: Path, card: Card) -> None:
-    saved = _saved(run, "decision_curves").set_index(["endpoint", "horizon_months", "model"]).sort_index()
+def test_points_that_few_patients_carry_are_not_drawn(full_run: Path, full_card: Card) -> None:
+    saved = stored(full_run, "decision_curves").set_index(["endpoint", "horizon_months", "model"]).sort_index()
     hidden = 0
-    for block, endpoint in zip(_blocks(card, "decisions", "figure"), ("recurrence", "os"), strict=True):
+    for block, endpoint in zip(blocks_of(full_card, "decisions", "figure"), ("recurrence", "os"), strict=True):
         for panel in block["data"]["panels"]:
             for curve in panel["curves"]:
                 own = saved.loc[(endpoint, panel["months"], curve["model"])]
@@ -196,9 +159,9 @@ def test_points_that_few_patients_carry_are_not_drawn(run: Path, card: Card) -> 
     assert hidden > 0
 
 
-def test_subgroups_are_those_of_the_table_and_small_ones_are_hidden(run: Path, card: Card) -> None:
-    saved = _saved(run, "subgroups").set_index(["endpoint", "model", "column", "level", "metric"])
-    cells = _cells(_blocks(card, "subgroups", "table")[0])
+def test_subgroups_are_those_of_the_table_and_small_ones_are_hidden(full_run: Path, full_card: Card) -> None:
+    saved = stored(full_run, "subgroups").set_index(["endpoint", "model", "column", "level", "metric"])
+    cells = cells_of(blocks_of(full_card, "subgroups", "table")[0])
     female = saved.loc[("recurrence", _SHOWN, "sex", "female", "c_index")]
     row = next(cells[key] for key in cells if key[1] == "female")
     assert (row["n"]["value"], row["Events"]["value"]) == (female["n"], female["events"])
@@ -210,9 +173,9 @@ def test_subgroups_are_those_of_the_table_and_small_ones_are_hidden(run: Path, c
     assert {cell["text"] for name, cell in few["yes"].items() if name.startswith("C:")} == {"too few"}
 
 
-def test_no_count_of_a_subgroup_is_below_five_or_gives_one_away(run: Path, card: Card) -> None:
-    saved = _saved(run, "subgroups")
-    for block, endpoint in zip(_blocks(card, "subgroups", "table"), ("recurrence", "os"), strict=True):
+def test_no_count_of_a_subgroup_is_below_five_or_gives_one_away(full_run: Path, full_card: Card) -> None:
+    saved = stored(full_run, "subgroups")
+    for block, endpoint in zip(blocks_of(full_card, "subgroups", "table"), ("recurrence", "os"), strict=True):
         totals = saved[(saved["endpoint"] == endpoint) & (saved["model"] == _SHOWN) & (saved["metric"] == "c_index")]
         assert len(totals) > 0
         for group in block["groups"]:
@@ -225,12 +188,14 @@ def test_no_count_of_a_subgroup_is_below_five_or_gives_one_away(run: Path, card:
                 assert n is None or events is None or n - events == 0 or n - events >= 5
 
 
-def test_reclassification_stands_below_its_caution_and_speaks_for_the_model_of_the_card(run: Path, card: Card) -> None:
-    blocks = card["reclassification"]["blocks"]
-    saved = _saved(run, "reclassification")
+def test_reclassification_stands_below_its_caution_and_speaks_for_the_model_of_the_card(
+    full_run: Path, full_card: Card
+) -> None:
+    blocks = full_card["reclassification"]["blocks"]
+    saved = stored(full_run, "reclassification")
     assert blocks[0] == {"kind": "caution", "text": saved["caution"].iloc[0]}
     assert f"{100 * CATEGORIES[0]:g} % and {100 * CATEGORIES[1]:g} %" in blocks[1]["caption"]
-    cells = _cells(blocks[1])
+    cells = cells_of(blocks[1])
     own = saved[(saved["endpoint"] == "recurrence") & (saved["metric"] == "idi")]
     straight = own[(own["model"] == _SHOWN) & (own["reference"] == "clinical/ridge")].iloc[0]
     idi = next(c for name, c in cells["", "Clinical (penalised regression)"].items() if name.startswith("IDI"))
@@ -241,9 +206,9 @@ def test_reclassification_stands_below_its_caution_and_speaks_for_the_model_of_t
     assert (idi["estimate"], idi["lower"]) == (-turned["estimate"].iloc[0], -turned["upper"].iloc[0])
 
 
-def test_instability_is_told_in_groups_only(run: Path, card: Card) -> None:
-    saved = _saved(run, "instability").query("endpoint == 'os'", engine="python")
-    cells = _cells(_blocks(card, "instability", "table")[0])
+def test_instability_is_told_in_groups_only(full_run: Path, full_card: Card) -> None:
+    saved = stored(full_run, "instability").query("endpoint == 'os'", engine="python")
+    cells = cells_of(blocks_of(full_card, "instability", "table")[0])
     row = next(
         row
         for (group, _), row in cells.items()
@@ -251,14 +216,14 @@ def test_instability_is_told_in_groups_only(run: Path, card: Card) -> None:
     )
     change = next(c for name, c in row.items() if name.startswith("Mean change"))
     assert change["value"] == pytest.approx(100 * saved["mape"].mean(), abs=1e-3)
-    for block in _blocks(card, "instability", "figure"):
+    for block in blocks_of(full_card, "instability", "figure"):
         assert all(g["n"] >= 20 for g in block["data"]["groups"])
         assert sum(g["n"] for g in block["data"]["groups"]) == len(saved) or len(saved) > 0
 
 
-def test_thresholds_are_summed_up_over_the_folds(run: Path, card: Card) -> None:
-    saved = _saved(run, "thresholds")
-    cells = _cells(_blocks(card, "thresholds", "table")[0])
+def test_thresholds_are_summed_up_over_the_folds(full_run: Path, full_card: Card) -> None:
+    saved = stored(full_run, "thresholds")
+    cells = cells_of(blocks_of(full_card, "thresholds", "table")[0])
     row = cells["Net benefit from 0.2 to 0.4", "Combined (penalised regression)"]
     own = saved[(saved["endpoint"] == "recurrence") & (saved["model"] == _SHOWN) & saved["rule"].str.startswith("net")]
     assert (
@@ -271,37 +236,37 @@ def test_thresholds_are_summed_up_over_the_folds(run: Path, card: Card) -> None:
     assert row["Sensitivity in test patients"]["value"] == pytest.approx(mean, abs=1e-4)
 
 
-def test_predictions_are_set_against_the_volume(run: Path, card: Card) -> None:
-    volume = _saved(run, "features_patient").set_index("patient_id")["burden__total_volume_ml"]
-    risk = _saved(run, "predictions").query("endpoint == 'os' and model == @_SHOWN", engine="python")
+def test_predictions_are_set_against_the_volume(full_run: Path, full_card: Card) -> None:
+    volume = stored(full_run, "features_patient").set_index("patient_id")["burden__total_volume_ml"]
+    risk = stored(full_run, "predictions").query("endpoint == 'os' and model == @_SHOWN", engine="python")
     mean = risk.groupby("patient_id")["risk"].mean()
     expected = stats.spearmanr(mean, volume.reindex(mean.index)).statistic
-    table = _blocks(card, "robustness", "table")[0]
+    table = blocks_of(full_card, "robustness", "table")[0]
     found = [r for g in table["groups"] for r in g["rows"] if r["head"].startswith("Combined (pen")][1]["cells"][1]
     assert found["estimate"] == pytest.approx(expected, abs=1e-4)
 
 
-def test_stability_counts_are_those_of_the_table(run: Path, card: Card) -> None:
-    saved = _saved(run, "feature_stability")
-    drawn = _blocks(card, "robustness", "figure")[0]["data"]["rows"]
+def test_stability_counts_are_those_of_the_table(full_run: Path, full_card: Card) -> None:
+    saved = stored(full_run, "feature_stability")
+    drawn = blocks_of(full_card, "robustness", "figure")[0]["data"]["rows"]
     assert sum(r["stable"] for r in drawn) == saved["stable"].sum()
     assert sum(r["total"] for r in drawn) == len(saved)
-    said = _blocks(card, "robustness", "text")[-1]["text"]
+    said = blocks_of(full_card, "robustness", "text")[-1]["text"]
     assert f"{saved['stable'].sum()} of {len(saved)} features are stable" in said
     assert f"{(saved['volume_spearman'].abs() >= 0.8).sum()} of {len(saved)} follow the volume" in said
-    features = _blocks(card, "robustness", "table")[-1]
+    features = blocks_of(full_card, "robustness", "table")[-1]
     assert sum(len(g["rows"]) for g in features["groups"]) == len(saved) - 3  # three were offered to no model
 
 
-def test_statement_names_the_features_used_and_no_others(run: Path, card: Card) -> None:
-    statement = json.loads((run / "tables" / "ibsi_statement.json").read_text())["ct-portal-venous"]
-    columns = json.loads((run / "run.json").read_text())["models"]["os"][_SHOWN]["columns"]
+def test_statement_names_the_features_used_and_no_others(full_run: Path, full_card: Card) -> None:
+    statement = json.loads((full_run / "tables" / "ibsi_statement.json").read_text())["ct-portal-venous"]
+    columns = json.loads((full_run / "run.json").read_text())["models"]["os"][_SHOWN]["columns"]
     used = {c.partition("__")[2] for c in columns if "__" in c}
     wanted = {f["name"] for f in statement["features"] if f["name"] in used and not f["standardised"]}
     assert wanted
-    named = {item.partition(" (")[0] for b in _blocks(card, "standardisation", "names") for item in b["items"]}
+    named = {item.partition(" (")[0] for b in blocks_of(full_card, "standardisation", "names") for item in b["items"]}
     assert named == wanted
-    counts = _cells(_blocks(card, "standardisation", "table")[0])
+    counts = cells_of(blocks_of(full_card, "standardisation", "table")[0])
     for (_, reason), row in counts.items():
         expected = sum(
             reason.replace(" ", "_") in (*f["deviations"], *f["notes"])
@@ -311,22 +276,22 @@ def test_statement_names_the_features_used_and_no_others(run: Path, card: Card) 
         assert row["Features of those offered"]["value"] == expected
 
 
-def test_sign_off_is_empty(card: Card, page: str) -> None:
-    block = page[page.index('<h2 id="signoff">') :]
+def test_sign_off_is_empty(full_card: Card, full_page: str) -> None:
+    block = full_page[full_page.index('<h2 id="signoff">') :]
     cells = [c for c in Page(block).cells if "data-path" not in c.attributes and c.attributes.get("scope") is None]
-    assert len(cells) == len(card["signoff"]["rows"]) * len(card["signoff"]["fields"])
+    assert len(cells) == len(full_card["signoff"]["rows"]) * len(full_card["signoff"]["fields"])
     assert {c.text for c in cells} == {""}
-    assert "<input" not in page
-    assert "<form" not in page
+    assert "<input" not in full_page
+    assert "<form" not in full_page
 
 
 # --- privacy -------------------------------------------------------------------------------------------------------
 
 
-def test_no_number_of_one_patient_is_on_the_card(run: Path, card: Card) -> None:
-    shown = {repr(v) for part in _lists(card) for v in (part.values() if isinstance(part, dict) else part)
+def test_no_number_of_one_patient_is_on_the_card(full_run: Path, full_card: Card) -> None:
+    shown = {repr(v) for part in _lists(full_card) for v in (part.values() if isinstance(part, dict) else part)
              if isinstance(v, float)}  # fmt: skip
-    predictions, refits, features = (_saved(run, n) for n in ("predictions", "instability", "features_patient"))
+    predictions, refits, features = (stored(full_run, n) for n in ("predictions", "instability", "features_patient"))
     columns = [predictions[c] for c in ("risk", "probability_12m", "probability_24m", "probability_36m")]
     columns += [refits[c] for c in ("prediction", "mean", "lower", "upper", "mape", "reclassified")]
     columns += [features[c] for c in features.columns if "__" in c]
@@ -336,157 +301,43 @@ def test_no_number_of_one_patient_is_on_the_card(run: Path, card: Card) -> None:
     assert shown.isdisjoint(values)
 
 
-def test_no_patient_key_is_on_the_page(run: Path, card: Card, page: str) -> None:
-    text = json.dumps(card)
-    for key in set(_saved(run, "instability")["patient_id"]) | set(_saved(run, "features_patient")["patient_id"]):
+def test_no_patient_key_is_on_the_page(full_run: Path, full_card: Card, full_page: str) -> None:
+    text = json.dumps(full_card)
+    for key in set(stored(full_run, "instability")["patient_id"]) | set(
+        stored(full_run, "features_patient")["patient_id"]
+    ):
         assert key not in text
-        assert key not in page
+        assert key not in full_page
 
 
 # --- nothing is empty ----------------------------------------------------------------------------------------------
 
 
-def test_every_section_has_content_and_a_place_in_the_contents(card: Card, page: str) -> None:
+def test_every_section_has_content_and_a_place_in_the_contents(full_card: Card, full_page: str) -> None:
     order = [part.ident for part in SECTIONS]
-    assert [s["id"] for s in card["sections"]] == order
-    assert re.findall(r'<h2 id="([^"]+)">', page) == order
-    bodies = re.split(r"<h2 ", page)[1:]
+    assert [s["id"] for s in full_card["sections"]] == order
+    assert re.findall(r'<h2 id="([^"]+)">', full_page) == order
+    bodies = re.split(r"<h2 ", full_page)[1:]
     for name, body in zip(order, bodies, strict=True):
-        assert f'href="#{name}"' in page
+        assert f'href="#{name}"' in full_page
         content = re.sub(r"^.*?</h2>|<p class=\"lead\">.*?</p>", "", body, flags=re.DOTALL)
         assert re.search(r"<(table|figure|p|ul|dl|div|section)\b", content), name
         assert ("not available:</strong>" in content) == (name == "external"), name
 
 
-_SECTION_OF = {
-    "answers": "answers",
-    "sample_size": "sample_size",
-    "horizon_metrics": "horizons",
-    "calibration_curves": "horizons",
-    "decision_curves": "decisions",
-    "subgroups": "subgroups",
-    "reclassification": "reclassification",
-    "instability": "instability",
-    "thresholds": "thresholds",
-    "conformal_coverage": "uncertainty",
-    "features_patient": "robustness",
-    "feature_stability": "robustness",
-    "input_groups": "explained",
-    "attribution_stability": "explained",
-    "probability_attributions": "explained",
-    "dependence": "explained",
-    "nomogram_points": "nomograms",
-    "nomogram_totals": "nomograms",
-}
-
-
-@pytest.fixture
-def words_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[Card], str]:
-    """Renders without drawing and strips the tags."""
-    monkeypatch.setattr("radiomics_crlm.report.page._figures", lambda _: iter(()))
-    return lambda card: " ".join(re.sub(r"<[^>]+>", "", render_card(card)).split())
-
-
-def _part(run: Path, key: str) -> Any:
-    """One part of a card, without the others."""
-    build = next(build for section in SECTIONS for name, build in section.parts if name == key)
-    return build(load_artefacts(run), {"leak": {"allowed": False, "endpoints": []}})
-
-
-@pytest.mark.parametrize("table", sorted(_SECTION_OF))
-def test_absent_table_is_told_with_its_reason(copy: Path, table: str) -> None:
-    (copy / "tables" / f"{table}.parquet").unlink()
-    reasons = [b["absent"] for b in _part(copy, _SECTION_OF[table])["blocks"] if b["kind"] == "absent"]
-    assert OPTIONAL[table] in reasons
-
-
-def test_card_without_any_optional_table_says_so_in_one_line_each(copy: Path, words_of: Callable[[Card], str]) -> None:
-    for table in OPTIONAL:
-        (copy / "tables" / f"{table}.parquet").unlink(missing_ok=True)
-    card = build_card(copy)
-    words = words_of(card)
-    for table in _SECTION_OF:
-        assert f"not available: {OPTIONAL[table]}." in words
-    assert card["technical"]["tables_absent"] == {}
-
-
-def test_what_was_not_asked_for_is_told(copy: Path, words_of: Callable[[Card], str]) -> None:
-    (copy / "tables" / "ibsi_statement.json").unlink()
-    edit_run(copy, experiment=experiment(endpoints=["recurrence", "os"]))
-    words = words_of(build_card(copy))
-    for reason in (
-        "Subgroups not available: the experiment names none.",
-        "Reclassification not available: the experiment names no risk categories.",
-        "Thresholds not available: the experiment asks for none.",
-        "Statement on standardisation not available: no images were measured in this run, so it has no",
-    ):
-        assert reason in words
-
-
-def test_clinical_study_needs_no_radiomics_sections(copy: Path, words_of: Callable[[Card], str]) -> None:
-    run = json.loads((copy / "run.json").read_text())
-    run["experiment"]["feature_sets"] = {"clinical": run["experiment"]["feature_sets"]["clinical"]}
-    run["experiment"] |= {"deliver": {}, "answer": None}
-    run["models"] = {e: {m: b for m, b in v.items() if m.startswith("clinical")} for e, v in run["models"].items()}
-    edit_run(copy, **run)
-    words = words_of(build_card(copy))
-    assert "Robustness of the features not available: no model of this experiment uses radiomics." in words
-    assert "Statement on standardisation not available: no model of this experiment uses radiomics." in words
-
-
-def test_few_patients_cost_the_curve_and_not_the_card(copy: Path) -> None:
-    predictions = _saved(copy, "predictions")
-    few = predictions["patient_id"].isin(predictions["patient_id"].unique()[:8])
-    write_table(predictions[few], copy / "tables" / "predictions.parquet", "predictions")
-    absent = [b for b in _part(copy, "horizons")["blocks"] if b["kind"] == "absent"]
-    assert [b["absent"] for b in absent] == ["no curve has 5 patients beyond each of its ends"] * 2
-
-
-def test_tables_are_named_with_their_hashes(run: Path, card: Card) -> None:
-    hashes = card["technical"]["tables"]
+def test_tables_are_named_with_their_hashes(full_run: Path, full_card: Card) -> None:
+    hashes = full_card["technical"]["tables"]
     assert set(hashes) >= {"metrics.parquet", "subgroups.parquet", "ibsi_statement.json"}
     assert all(re.fullmatch(r"[0-9a-f]{64}", value) for value in hashes.values())
-
-
-# --- other cohorts -------------------------------------------------------------------------------------------------
-
-
-def _with_other_cohort(copy: Path, **record: Any) -> Card:
-    run = json.loads((copy / "run.json").read_text())
-    run["experiment"]["design"]["external"] = {"oslo": "data/oslo"}
-    flow = {"in": 62, "out": 60, "excluded": [{"stage": "ingest", "code": "x", "reason": "a value is wrong", "n": 2}]}
-    edit_run(copy, **(run | {"external": {"oslo": {"cohort": "Oslo", "flow": flow, "lacking": {}} | record}}))
-    return build_card(copy)
-
-
-def test_other_cohort_is_shown_with_its_own_metrics(copy: Path) -> None:
-    table = _saved(copy, "metrics").assign(n=60, events=31)
-    write_table(table, copy / "tables" / "external" / "oslo" / "metrics.parquet", "metrics")
-    card = _with_other_cohort(copy, lacking={"os, combined/ridge": ["cea_ng_ml"]})
-    blocks = card["external"]["blocks"]
-    assert [b["kind"] for b in blocks] == ["heading", "text", "caution", "table", "table"]
-    assert blocks[1]["text"] == "62 patients in the files of the cohort, 60 studied. Excluded: a value is wrong (2)."
-    assert "lacks cea_ng_ml" in blocks[2]["text"]
-    row = _cells(blocks[4])["", "Combined (penalised regression)"]
-    source = table.query("endpoint == 'os' and model == @_SHOWN and metric == 'c_index'").iloc[0]
-    assert row["C 0.5 is chance, 1 perfect"]["text"] == interval(source["estimate"], source["lower"], source["upper"])
-    assert (row["n"]["text"], row["Events"]["text"]) == ("60", "31")
-    assert "data/oslo" not in json.dumps(card)
-    assert "external/oslo/metrics.parquet" in card["technical"]["tables"]
-
-
-def test_other_cohort_without_metrics_is_told(copy: Path) -> None:
-    absent = [b for b in _with_other_cohort(copy)["external"]["blocks"] if b["kind"] == "absent"]
-    assert [b["absent"] for b in absent] == ["the run wrote no metrics for this cohort"]
 
 
 # --- what others ask of a card -------------------------------------------------------------------------------------
 
 
-def test_every_source_attribute_names_a_section_or_a_person(card: Card) -> None:
-    cells = _cells(_blocks(card, "attributes", "table")[0])
+def test_every_source_attribute_names_a_section_or_a_person(full_card: Card) -> None:
+    cells = cells_of(blocks_of(full_card, "attributes", "table")[0])
     assert len(cells) == 31 + 20
-    shorts = {s["short"] for s in card["sections"]}
+    shorts = {s["short"] for s in full_card["sections"]}
     for row in cells.values():
         where = row["Section of this card"]["text"]
         named = {w.removeprefix("not available: ") for w in where.split("; ") if not w.endswith("needs a person")}
@@ -502,11 +353,4 @@ def test_every_source_attribute_names_a_section_or_a_person(card: Card) -> None:
     assert texts["Validity in external data"] == "not available: Other cohorts"
     assert texts["Name and contact of the developer"] == "needs a person"
     count = sum(not w.startswith(("not available", "needs")) for w in texts.values())
-    assert f"speak of {count} of 31 source attributes" in _blocks(card, "attributes", "text")[0]["text"]
-
-
-def test_attribute_of_an_absent_table_is_not_available(copy: Path) -> None:
-    (copy / "tables" / "subgroups.parquet").unlink()
-    cells = _cells(_blocks(build_card(copy), "attributes", "table")[0])
-    fairness = next(row for (_, title), row in cells.items() if title.startswith("Fairness in test data"))
-    assert fairness["Section of this card"]["text"] == "not available: Subgroups"
+    assert f"speak of {count} of 31 source attributes" in blocks_of(full_card, "attributes", "text")[0]["text"]

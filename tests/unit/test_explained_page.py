@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from full_run_folder import make_full_run_folder
 
 from radiomics_crlm.clinical import inputs_of
 from radiomics_crlm.provenance.tables import read_table, write_table
@@ -27,19 +25,9 @@ MODEL = "combined/ridge"
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_full_run_folder(tmp_path_factory.mktemp("explained"))
-
-
-@pytest.fixture(scope="module")
-def card(run: Path) -> Card:
-    artefacts = load_artefacts(run)
+def card(full_run: Path) -> Card:
+    artefacts = load_artefacts(full_run)
     return {"explained": explained(artefacts, {}), "nomograms": nomograms(artefacts, {})}
-
-
-@pytest.fixture
-def copy(run: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(run, tmp_path / "run"))
 
 
 def _saved(run: Path, name: str, endpoint: str = "recurrence") -> pd.DataFrame:
@@ -57,8 +45,8 @@ def _rows(block: Card) -> dict[tuple[str, str], list[Card]]:
     return {(g["title"], r["head"]): r["cells"] for g in block["groups"] for r in g["rows"]}
 
 
-def test_bars_are_the_groups_of_the_table(run: Path, card: Card) -> None:
-    saved = _saved(run, "input_groups")
+def test_bars_are_the_groups_of_the_table(full_run: Path, card: Card) -> None:
+    saved = _saved(full_run, "input_groups")
     drawn = _of(card, "explained", "figure", "What moves")[0]["data"]["rows"]
     size = saved.groupby("group")["group_importance"].first().sort_values(ascending=False)
     assert [r["importance"] for r in drawn] == pytest.approx(size.head(10).tolist(), abs=1e-5)
@@ -69,10 +57,10 @@ def test_bars_are_the_groups_of_the_table(run: Path, card: Card) -> None:
     assert len(_rows(several)) == (counts > 1).sum()
 
 
-def test_shares_beside_the_score_add_up(run: Path, card: Card) -> None:
+def test_shares_beside_the_score_add_up(full_run: Path, card: Card) -> None:
     """Each share by a loop over patients."""
-    saved = _saved(run, "attributions")
-    blocks = _saved(run, "input_groups").set_index("feature")["block"]
+    saved = _saved(full_run, "attributions")
+    blocks = _saved(full_run, "input_groups").set_index("feature")["block"]
     known = set(inputs_of("fong_crs"))
     assert {"node_positive_primary", "dfi_months", "n_liver_mets", "largest_met_mm", "cea_ng_ml"} <= known
     size = {"score": 0.0, "clinical": 0.0, "radiomics": 0.0}
@@ -92,10 +80,10 @@ def test_shares_beside_the_score_add_up(run: Path, card: Card) -> None:
         assert f"{fixed(100 * one['share'], 0)} %" in sentence
 
 
-def test_spread_at_equal_score_is_that_of_the_predictions(run: Path, card: Card) -> None:
-    predictions = _saved(run, "predictions")
+def test_spread_at_equal_score_is_that_of_the_predictions(full_run: Path, card: Card) -> None:
+    predictions = _saved(full_run, "predictions")
     chance = predictions[predictions["model"] == MODEL].groupby("patient_id")["probability_24m"].mean()
-    rules = read_table(run / "tables" / "rules.parquet", "rules")
+    rules = read_table(full_run / "tables" / "rules.parquet", "rules")
     score = rules[rules["rule"] == "fong_crs"].set_index("patient_id")["score"].reindex(chance.index)
     drawn = _of(card, "explained", "figure", "Predictions among")[0]["data"]["rows"]
     assert drawn
@@ -116,8 +104,8 @@ def test_few_patients_of_one_score_are_not_told_by_the_total() -> None:
     assert _kept({0.0: group(9)}) == []
 
 
-def test_stability_repeats_its_table(run: Path, card: Card) -> None:
-    saved = _saved(run, "attribution_stability").set_index("feature")
+def test_stability_repeats_its_table(full_run: Path, card: Card) -> None:
+    saved = _saved(full_run, "attribution_stability").set_index("feature")
     table = _of(card, "explained", "table", "Stability of")[0]
     rows = _rows(table)
     assert len(rows) == 10
@@ -129,16 +117,16 @@ def test_stability_repeats_its_table(run: Path, card: Card) -> None:
     assert fixed(saved["rank_correlation"].iloc[0], 2) in text
 
 
-def test_probabilities_are_in_percentage_points(run: Path, card: Card) -> None:
-    saved = _saved(run, "probability_attributions")
+def test_probabilities_are_in_percentage_points(full_run: Path, card: Card) -> None:
+    saved = _saved(full_run, "probability_attributions")
     mean = saved["attribution"].abs().groupby([saved["feature"], saved["months"]]).mean()
     for (_, feature), cells in _rows(_of(card, "explained", "table", "How far")[0]).items():
         expected = [100 * mean[feature, month] for month in (12.0, 24.0)]
         assert [c["value"] for c in cells] == pytest.approx(expected, abs=1e-3)
 
 
-def test_dependence_shows_where_data_are(run: Path, card: Card) -> None:
-    saved = _saved(run, "dependence")
+def test_dependence_shows_where_data_are(full_run: Path, card: Card) -> None:
+    saved = _saved(full_run, "dependence")
     panels = _of(card, "explained", "figure", "Partial")[0]["data"]["panels"]
     assert [p["title"] for p in panels] == list(dict.fromkeys(saved["column"]))
     for panel in panels:
@@ -152,8 +140,8 @@ def test_dependence_shows_where_data_are(run: Path, card: Card) -> None:
     assert first[0]["text"] == f"{100 * row['mean']:.0f} %"
 
 
-def test_nomogram_repeats_its_tables(run: Path, card: Card) -> None:
-    points, totals = _saved(run, "nomogram_points"), _saved(run, "nomogram_totals")
+def test_nomogram_repeats_its_tables(full_run: Path, card: Card) -> None:
+    points, totals = _saved(full_run, "nomogram_points"), _saved(full_run, "nomogram_totals")
     rows = _rows(_of(card, "nomograms", "table", "Points of")[0])
     assert len(rows) == len(points)
     assert rows["age_years (years)", "40"][0]["value"] == 100.0
@@ -189,33 +177,35 @@ def test_figures_are_well_formed_named_and_described(card: Card) -> None:
     assert svg == DRAWN[kind](json.loads(json.dumps(block["data"])), ident="f", title="A <b> & name")
 
 
-def test_no_key_of_a_patient_is_on_the_page(run: Path, card: Card) -> None:
-    keys = set(_saved(run, "attributions")["patient_id"])
+def test_no_key_of_a_patient_is_on_the_page(full_run: Path, card: Card) -> None:
+    keys = set(_saved(full_run, "attributions")["patient_id"])
     text = json.dumps(card["explained"]) + json.dumps(card["nomograms"])
     assert not [key for key in keys if key in text]
 
 
-def test_what_cannot_be_told_is_said(copy: Path) -> None:
+def test_what_cannot_be_told_is_said(full_copy: Path) -> None:
     """No Fong score, one fold: one line each."""
-    rules = read_table(copy / "tables" / "rules.parquet", "rules")
-    write_table(rules[rules["rule"] != "fong_crs"], copy / "tables" / "rules.parquet", "rules")
-    stability = read_table(copy / "tables" / "attribution_stability.parquet", "attribution_stability")
-    write_table(stability.assign(folds=1), copy / "tables" / "attribution_stability.parquet", "attribution_stability")
-    blocks = explained(load_artefacts(copy), {})["blocks"]
+    rules = read_table(full_copy / "tables" / "rules.parquet", "rules")
+    write_table(rules[rules["rule"] != "fong_crs"], full_copy / "tables" / "rules.parquet", "rules")
+    stability = read_table(full_copy / "tables" / "attribution_stability.parquet", "attribution_stability")
+    write_table(
+        stability.assign(folds=1), full_copy / "tables" / "attribution_stability.parquet", "attribution_stability"
+    )
+    blocks = explained(load_artefacts(full_copy), {})["blocks"]
     reasons = [b["absent"] for b in blocks if b["kind"] == "absent"]
     assert "the run did not assess the Fong score" in reasons
     assert "there is one fold only" in reasons
 
 
-def test_a_nomogram_of_too_many_columns_stays_a_table(copy: Path) -> None:
-    points = read_table(copy / "tables" / "nomogram_points.parquet", "nomogram_points")
+def test_a_nomogram_of_too_many_columns_stays_a_table(full_copy: Path) -> None:
+    points = read_table(full_copy / "tables" / "nomogram_points.parquet", "nomogram_points")
     many = [points.assign(column=points["column"] + f"_{k}") for k in range(8)]
-    write_table(pd.concat(many), copy / "tables" / "nomogram_points.parquet", "nomogram_points")
-    blocks = nomograms(load_artefacts(copy), {})["blocks"]
+    write_table(pd.concat(many), full_copy / "tables" / "nomogram_points.parquet", "nomogram_points")
+    blocks = nomograms(load_artefacts(full_copy), {})["blocks"]
     assert "figure" not in {b["kind"] for b in blocks}
     assert "more than 40 columns" in next(b["absent"] for b in blocks if b["kind"] == "absent")
 
 
-def test_models_that_were_not_explained_have_no_blocks(copy: Path) -> None:
-    (copy / "tables" / "attributions.parquet").unlink()
-    assert explained(load_artefacts(copy), {})["blocks"] == []
+def test_models_that_were_not_explained_have_no_blocks(full_copy: Path) -> None:
+    (full_copy / "tables" / "attributions.parquet").unlink()
+    assert explained(load_artefacts(full_copy), {})["blocks"] == []

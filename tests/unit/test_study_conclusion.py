@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from full_run_folder import make_full_run_folder
 from run_folder import edit_run, experiment
 
 from radiomics_crlm.provenance.tables import read_table, write_table
@@ -16,16 +14,6 @@ from radiomics_crlm.report.artefacts import load_artefacts
 from radiomics_crlm.report.study_conclusion import further
 from radiomics_crlm.report.study_tables import answer, differences
 from radiomics_crlm.report.wording import MINUS
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_full_run_folder(tmp_path_factory.mktemp("made"))
-
-
-@pytest.fixture
-def run(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "run"))
 
 
 def said(run: Path, endpoint: str = "recurrence", shown: str | None = "combined/ridge", **changes: Any) -> list[str]:
@@ -55,11 +43,11 @@ def pair(**changes: Any) -> dict[str, Any]:
     ],
 )
 def test_clinical_models_differ_only_if_they_outlive_the_correction(
-    run: Path, changes: dict[str, Any], conclusion: str
+    full_copy: Path, changes: dict[str, Any], conclusion: str
 ) -> None:
     sets = {name: {"title": name, "columns": ["age_years"]} for name in ("clinical", "other", "combined")}
-    edit_run(run, experiment=experiment(feature_sets=sets, endpoints=["recurrence", "os"]))
-    assert conclusion in said(run, shown="clinical/ridge", rows=[pair(**changes)], computed=9)
+    edit_run(full_copy, experiment=experiment(feature_sets=sets, endpoints=["recurrence", "os"]))
+    assert conclusion in said(full_copy, shown="clinical/ridge", rows=[pair(**changes)], computed=9)
 
 
 @pytest.mark.parametrize(
@@ -72,8 +60,8 @@ def test_clinical_models_differ_only_if_they_outlive_the_correction(
         ("radiomics/ridge", "clinical/ridge", False),  # neither is the model of the report
     ],
 )
-def test_models_with_scans_are_set_beside_each_other(run: Path, model: str, reference: str, told: bool) -> None:
-    texts = said(run, rows=[pair(model=model, reference=reference)], computed=9)
+def test_models_with_scans_are_set_beside_each_other(full_copy: Path, model: str, reference: str, told: bool) -> None:
+    texts = said(full_copy, rows=[pair(model=model, reference=reference)], computed=9)
     assert ("A minus B: +0.02, evidence of a difference (p 0.010 after correction)." in texts) == told
 
 
@@ -93,7 +81,7 @@ def test_models_with_scans_are_set_beside_each_other(run: Path, model: str, refe
     ],
 )  # fmt: skip
 def test_controls_that_behave_are_told_and_alarms_are_left_to_the_answer(
-    run: Path, arm: str, verdict: str, reference: str, sentence: str | None
+    full_copy: Path, arm: str, verdict: str, reference: str, sentence: str | None
 ) -> None:
     row = {
         "endpoint": "recurrence", "arm": arm, "model": "combined/ridge", "metric": "c_index_folds", "estimate": 0.5,
@@ -101,8 +89,8 @@ def test_controls_that_behave_are_told_and_alarms_are_left_to_the_answer(
         "difference_lower": -0.02, "difference_upper": 0.04, "p_value": 0.6, "verdict": verdict, "method": "t",
         "reason": None,
     }  # fmt: skip
-    write_table(pd.DataFrame([row]), run / "tables" / "answers.parquet", "answers")
-    controls = [text for text in said(run) if text.startswith("Control")]
+    write_table(pd.DataFrame([row]), full_copy / "tables" / "answers.parquet", "answers")
+    controls = [text for text in said(full_copy) if text.startswith("Control")]
     assert len(controls) == (sentence is not None)
     assert sentence is None or controls[0].endswith(sentence)
 
@@ -118,19 +106,21 @@ def test_controls_that_behave_are_told_and_alarms_are_left_to_the_answer(
         ),
     ],
 )
-def test_the_sample_size_is_that_of_the_shown_model(run: Path, sufficient: bool, sentence: str) -> None:
-    path = run / "tables" / "sample_size.parquet"
+def test_the_sample_size_is_that_of_the_shown_model(full_copy: Path, sufficient: bool, sentence: str) -> None:
+    path = full_copy / "tables" / "sample_size.parquet"
     table = read_table(path, "sample_size")
     mine = (table["endpoint"] == "recurrence") & (table["feature_set"] == "combined")
     assert mine.sum() == 1
     table.loc[mine, ["n", "n_required", "parameters", "sufficient"]] = [130, 90, 7, sufficient]
     write_table(table.astype({"sufficient": bool}), path, "sample_size")
-    assert said(run)[-1] == sentence
-    assert not any("candidate inputs" in text for text in said(run, shown=None) + said(run, shown="unknown/ridge"))
+    assert said(full_copy)[-1] == sentence
+    assert not any(
+        "candidate inputs" in text for text in said(full_copy, shown=None) + said(full_copy, shown="unknown/ridge")
+    )
 
 
-def test_without_radiomics_nothing_is_said_of_them(run: Path) -> None:
-    before = answer(load_artefacts(run), "recurrence")
+def test_without_radiomics_nothing_is_said_of_them(full_copy: Path) -> None:
+    before = answer(load_artefacts(full_copy), "recurrence")
     assert before is not None
     assert "adiomics" in before["sentence"]
     sets = {name: {"title": name, "columns": ["age_years"]} for name in ("clinical", "radiomics", "combined")}
@@ -140,11 +130,12 @@ def test_without_radiomics_nothing_is_said_of_them(run: Path) -> None:
         "difference": 0.01, "difference_lower": -0.02, "difference_upper": 0.04, "p_value": 0.6,
         "verdict": "no_evidence", "method": "t", "reason": None,
     }  # fmt: skip
-    write_table(pd.DataFrame([row]), run / "tables" / "answers.parquet", "answers")
+    write_table(pd.DataFrame([row]), full_copy / "tables" / "answers.parquet", "answers")
     edit_run(
-        run, experiment=experiment(feature_sets=sets, endpoints=["recurrence", "os"], answer={"clinical": "clinical"})
+        full_copy,
+        experiment=experiment(feature_sets=sets, endpoints=["recurrence", "os"], answer={"clinical": "clinical"}),
     )
-    after = answer(load_artefacts(run), "recurrence")
+    after = answer(load_artefacts(full_copy), "recurrence")
     assert after is not None
     assert after["sentence"] == (
         "The C of the clinical model differs by 0.010 (95 % interval "

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from full_run_folder import make_full_run_folder
 
 from radiomics_crlm.report.artefacts import load_artefacts, patient_keys
 from radiomics_crlm.report.performance import primary_metric
@@ -18,8 +17,8 @@ from radiomics_crlm.report.verdicts import shown_model
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_full_run_folder(tmp_path_factory.mktemp("run"))
+def run(full_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(full_run, tmp_path_factory.mktemp("run") / "run"))
 
 
 @pytest.fixture(scope="module")
