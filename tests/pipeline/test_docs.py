@@ -120,13 +120,12 @@ class _Shell:
         for port, free in self._ports.items():
             line = line.replace(port, free)
         if line.endswith(" &"):
-            log = (self._folder / ".background.log").open("ab")
-            self._background.append(
-                subprocess.Popen(
+            with (self._folder / ".background.log").open("ab") as log:
+                started = subprocess.Popen(
                     ["bash", "-c", f"exec {line[:-2]}"], stdout=log, stderr=log, env=self._environment,
                     start_new_session=True,
-                )
-            )  # fmt: skip
+                )  # fmt: skip
+            self._background.append(started)
             self._await(line)
             return 0, ""
         own = Path("radiomics_crlm").is_dir()  # in a source tree its own program is run
