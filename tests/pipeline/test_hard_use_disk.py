@@ -28,8 +28,6 @@ from hard_use import (
     write_inputs,
 )
 
-from radiomics_crlm.provenance.files import remove_leftovers
-
 pytestmark = pytest.mark.xdist_group("hard use")
 PAGE = 4096
 PLENTY = 256 << 20
@@ -67,7 +65,6 @@ def assert_told(code: int, said: str, errors: str) -> None:
 def assert_ends_well(work: Work, inputs: Path, out: Path, whole: dict[str, bytes]) -> None:
     code, _, errors = finish(work.command(inputs, out))
     assert code in DONE, errors
-    remove_leftovers(out)  # of workers that were stopped; a command does so itself when they are a minute old
     assert differences(files(out, work.besides), whole) == []
 
 
