@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from radiomics_crlm.cli.folders import output_folder
 from radiomics_crlm.cli.screen import Screen
 
 EXIT_PARTIAL = 4
@@ -24,7 +25,8 @@ def anchor(
     classifier: Annotated[Literal["naive_bayes", "logistic"], typer.Option(help="Without --grid.")] = "logistic",
     penalty: Annotated[float, typer.Option(help="C of the logistic regression; without --grid.")] = 0.5,
     to: Annotated[
-        Path | None, typer.Option("--to", help="Write a report (README.md, figure) into this folder.")
+        Path | None,
+        typer.Option("--to", help="Write a report (README.md, figure) into this folder.", callback=output_folder),
     ] = None,
 ) -> None:
     """Rerun a published benchmark protocol (radMLBench) and compare its AUCs to four decimals."""

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from radiomics_crlm.cli.folders import output_folder
 from radiomics_crlm.cli.screen import Screen
 
 bundle_app = typer.Typer(help="Check a model bundle, or hand it to MLflow.", no_args_is_help=True)
@@ -39,7 +40,7 @@ def check(bundle: Folder) -> None:
 @bundle_app.command("export-mlflow")
 def export_mlflow(
     bundle: Folder,
-    out: Annotated[Path, typer.Option("--out", help="New folder for the MLflow model.")],
+    out: Annotated[Path, typer.Option("--out", help="New folder for the MLflow model.", callback=output_folder)],
 ) -> None:
     """Write a bundle as an MLflow model, which 'mlflow models serve --env-manager local' answers requests with."""
     from radiomics_crlm.scoring.mlflow_model import write_mlflow_model

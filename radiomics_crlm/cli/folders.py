@@ -6,19 +6,24 @@ import errno
 import os
 from pathlib import Path
 
-from radiomics_crlm.provenance.files import remove_leftovers
+import typer
+
+from radiomics_crlm.provenance.unfinished import remove_leftovers
 
 _IDLE_S, _DEPTH = 60, 2
 
 
-def output_folder(folder: Path) -> Path:
-    """A folder for results, in which what killed processes left half-written long ago is removed; not made yet.
+def output_folder(context: typer.Context, folder: Path | None) -> Path | None:
+    """A folder, or page, for results, not made yet. What killed processes left unfinished is removed now, and when the
+    command ends, which may have had to stop its own workers.
 
     Raises
     ------
     OSError
         If it, or the folder in which it would be made, cannot be written.
     """
+    if folder is None:
+        return None
     nearest = folder.absolute()
     while not nearest.exists() and nearest != nearest.parent:
         nearest = nearest.parent
@@ -26,6 +31,11 @@ def output_folder(folder: Path) -> Path:
         read_only = os.statvfs(nearest).f_flag & os.ST_RDONLY if hasattr(os, "statvfs") else 0
         code = errno.EROFS if read_only else errno.EACCES
         raise OSError(code, os.strerror(code), str(folder))
-    if folder.is_dir():
-        remove_leftovers(folder, idle_s=_IDLE_S, depth=_DEPTH)
+    _sweep(folder)
+    context.call_on_close(lambda: _sweep(folder))
     return folder
+
+
+def _sweep(folder: Path) -> None:
+    remove_leftovers(folder, idle_s=_IDLE_S, depth=_DEPTH)
+    remove_leftovers(folder.absolute().parent, idle_s=_IDLE_S, depth=0, of=folder.absolute().name)

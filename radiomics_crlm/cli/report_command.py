@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from radiomics_crlm.cli.folders import output_folder
 from radiomics_crlm.cli.screen import Screen
 from radiomics_crlm.cli.study_commands import RunFolder, RunToChange
 
@@ -93,16 +94,19 @@ def checklists(
 
 
 def report(
+    context: typer.Context,
     run: RunFolder,
     to: Annotated[Path | None, typer.Option("--to", help="Folder of the report; default: report/ in the run.")] = None,
 ) -> None:
     """Write the experiment report (README.md and figures, aggregate results only); notes.md in its folder is kept."""
     from radiomics_crlm.report.study_page import write_report
 
+    output_folder(context, to or run / "report")
     Screen().line(f"report: {write_report(run, to)}")
 
 
 def index(
+    context: typer.Context,
     folders: Annotated[list[Path], typer.Argument(help="Folders with runs in them, at any depth.")],
     out: Annotated[Path, typer.Option("--out", help="Page to write; its content goes beside it as JSON.")] = Path(
         "index.html"
@@ -113,6 +117,8 @@ def index(
     from radiomics_crlm.report.run_index import write_index
 
     screen = Screen()
+    for page in (out, out.with_suffix(".json")):
+        output_folder(context, page)
     content = write_index(folders, out)
     screen.line(f"index: {out} ({content['found']} runs, {content['damaged']} not readable)")
     if show:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from radiomics_crlm.cli.completion import rule_names
+from radiomics_crlm.cli.folders import output_folder
 from radiomics_crlm.cli.screen import Screen
 from radiomics_crlm.cli.study_commands import EXIT_PARTIAL
 
@@ -23,7 +24,7 @@ def register(app: typer.Typer) -> None:
 @rules_app.command("run")
 def run_rules(
     cohort: Annotated[Path, typer.Argument(help="Cohort folder, or a clinical table (.csv, .parquet).")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for the result tables.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the result tables.", callback=output_folder)],
     rule: Annotated[
         list[str] | None,
         typer.Option("--rule", help="Rule id; may be given repeatedly. Default: all.", autocompletion=rule_names),
@@ -120,7 +121,9 @@ def show(
 
 
 @rules_app.command("docs")
-def docs(out: Annotated[Path, typer.Option("--out", help="Folder for the Markdown pages.")]) -> None:
+def docs(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the Markdown pages.", callback=output_folder)],
+) -> None:
     """Write the documentation pages of all rules from the rule files."""
     from radiomics_crlm.clinical.explain import pages
     from radiomics_crlm.provenance.files import write_text

@@ -103,7 +103,11 @@ def run_command(
 def demo(
     out: Annotated[
         Path,
-        typer.Option("--out", help="For the results; an earlier demo is replaced, one that was stopped goes on."),
+        typer.Option(
+            "--out",
+            help="For the results; an earlier demo is replaced, one that was stopped goes on.",
+            callback=output_folder,
+        ),
     ] = Path("out/demo"),
     jobs: Jobs = default_jobs(),
 ) -> None:

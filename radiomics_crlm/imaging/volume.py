@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import gzip
 import os
-import tempfile
+import shutil
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -17,6 +17,7 @@ from radiomics_crlm.imaging.dicom_file import silent_stderr
 from radiomics_crlm.imaging.geometry import Volume, check_same_geometry, from_itk, to_itk
 from radiomics_crlm.imaging.payload import IncompleteFileError, check_complete, check_header
 from radiomics_crlm.imaging.series_choice import SeriesChoice
+from radiomics_crlm.provenance.unfinished import unfinished
 
 __all__ = [
     "FORMATS",
@@ -128,14 +129,18 @@ def write_volume(volume: Volume, path: Path) -> None:
     ending = next((e for e in FORMATS if path.name.lower().endswith(e)), None)
     if ending is None:
         raise ConfigError("the file ending of an image is not supported", expected=", ".join(FORMATS))
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".write-") as folder:
-        plain = Path(folder) / ("image" + ending.removesuffix(".gz"))
+    folder = unfinished(path)
+    folder.mkdir()
+    try:
+        plain = folder / ("image" + ending.removesuffix(".gz"))
         _write_plain(volume, plain)
         if ending.endswith(".gz"):
-            packed = Path(folder) / "image.gz"
+            packed = folder / "image.gz"
             packed.write_bytes(gzip.compress(plain.read_bytes(), compresslevel=6, mtime=0))
             plain = packed
         os.replace(plain, path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write_plain(volume: Volume, path: Path) -> None:

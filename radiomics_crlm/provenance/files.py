@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import re
-import secrets
-import shutil
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from radiomics_crlm.errors import InputError
-
-# Temporary files and folders of atomic writes, which a killed process leaves.
-_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{12}|\.write-\w+")
+from radiomics_crlm.provenance.unfinished import unfinished
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -34,7 +27,7 @@ def sha256_file(path: Path) -> str:
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file atomically (temporary file in the same folder, flushed to disk, then renamed)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}")
+    temporary = unfinished(path)
     # Not mkstemp: its files are private, and results should follow the user's umask like any other file.
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
@@ -48,22 +41,6 @@ def write_bytes(path: Path, data: bytes) -> None:
         if isinstance(error, OSError) and error.filename is None:  # a full disk does not say of which file
             error.filename = str(path)
         raise
-
-
-def remove_leftovers(folder: Path, *, idle_s: float = 0, depth: int | None = None) -> None:
-    """Remove what atomic writes of killed processes left in a folder and so many levels below (None: all), if it was
-    idle for so many seconds.
-    """
-    before = time.time() - idle_s
-    patterns = ["**/.*"] if depth is None else ["*/" * level + ".*" for level in range(depth + 1)]
-    for path in sorted({path for pattern in patterns for path in folder.glob(pattern)}):
-        with contextlib.suppress(FileNotFoundError):  # gone with the folder that held it
-            if not _LEFTOVER.fullmatch(path.name) or (idle_s and path.lstat().st_mtime > before):
-                continue
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

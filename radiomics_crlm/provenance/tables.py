@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import os
-import secrets
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 
 from radiomics_crlm.errors import InputError
 from radiomics_crlm.provenance.files import sha256_bytes, write_bytes
+from radiomics_crlm.provenance.unfinished import unfinished
 from radiomics_crlm.schema import check_table
 
 # What pandas and pyarrow raise for damaged files, for values that pandas does not have (a day in the year 99999), and
@@ -249,7 +249,7 @@ class TableWriter:
 
     def __init__(self, path: Path, name: str) -> None:
         self._path, self._name = path, name
-        self._temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}")
+        self._temporary = unfinished(path)
         self._writer: Any = None
 
     def __enter__(self) -> TableWriter:

@@ -24,6 +24,7 @@ from radiomics_crlm.errors import CrlmError, InputError
 from radiomics_crlm.provenance.files import canonical_json, sha256_bytes, sha256_file, write_json
 from radiomics_crlm.provenance.locks import LOCK, alone
 from radiomics_crlm.provenance.tables import table_digest
+from radiomics_crlm.provenance.unfinished import remove_leftovers
 from radiomics_crlm.provenance.versions import versions
 from radiomics_crlm.scoring.admission import FIRST_ROW, Imaging, check_cohort
 from radiomics_crlm.scoring.bundle import Bundle
@@ -343,6 +344,8 @@ def _work(out: Path, identity: Mapping[str, Any]) -> Iterator[None]:
     """Work on an output folder, alone; what is unfinished stays there until all is written."""
     folder = out / UNFINISHED
     with alone(folder):
+        remove_leftovers(out, depth=0)
+        remove_leftovers(folder)
         fresh = _enter(folder, identity)
         try:
             yield

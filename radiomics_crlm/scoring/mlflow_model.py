@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import platform
-import secrets
 import shutil
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +18,7 @@ import yaml
 import radiomics_crlm
 from radiomics_crlm.errors import InputError
 from radiomics_crlm.provenance.files import write_text
+from radiomics_crlm.provenance.unfinished import unfinished
 from radiomics_crlm.scoring.bundle import BundleContent, load_bundle, read_sealed
 from radiomics_crlm.scoring.pyfunc import input_columns, output_columns
 from radiomics_crlm.scoring.sealed import seal
@@ -51,7 +51,7 @@ def write_mlflow_model(bundle_folder: Path, out: Path) -> str:
     if out.is_symlink() or out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise InputError("the output folder is not empty", where=out.name, remedy="choose a new folder")
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name[:40]}.{secrets.token_hex(6)}")
+    temporary = unfinished(out)
     try:
         found = read_sealed(bundle_folder)
         digest = seal(temporary / DATA, found.files, protocol=found.protocol)

@@ -11,7 +11,6 @@ import json
 import math
 import os
 import re
-import secrets
 import stat
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import numpy as np
 
 from radiomics_crlm.errors import InputError
 from radiomics_crlm.provenance.files import canonical_json, sha256_bytes, write_bytes
+from radiomics_crlm.provenance.unfinished import unfinished
 
 MANIFEST, DESCRIPTION = "manifest.json", "bundle.json"
 PROTOCOLS = (1, 2)
@@ -83,7 +83,7 @@ def seal(folder: Path, files: Mapping[str, bytes], *, protocol: int = 1) -> str:
     if _occupied(folder):
         return _confirm_same(folder, content, manifest["bundle_sha256"])
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name[:40]}.{secrets.token_hex(6)}")
+    temporary = unfinished(folder)
     temporary.mkdir()
     try:
         for name, data in content.items():

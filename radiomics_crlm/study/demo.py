@@ -13,7 +13,8 @@ from radiomics_crlm.config import ExperimentConfig, load_config
 from radiomics_crlm.errors import ConfigError
 from radiomics_crlm.phantom.cohort import simulate_cohort
 from radiomics_crlm.phantom.settings import SimulationConfig
-from radiomics_crlm.provenance.files import remove_leftovers, write_text
+from radiomics_crlm.provenance.files import write_text
+from radiomics_crlm.provenance.unfinished import remove_leftovers
 from radiomics_crlm.scoring.batch import ScoreSummary
 from radiomics_crlm.study.checkpoints import digest
 from radiomics_crlm.study.prepare import Progress

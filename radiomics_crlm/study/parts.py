@@ -14,7 +14,8 @@ from pathlib import Path
 
 from radiomics_crlm.config import ExperimentConfig, SimulatedSource
 from radiomics_crlm.errors import ConfigError, CrlmError, InputError
-from radiomics_crlm.provenance.files import read_json, remove_leftovers, write_json
+from radiomics_crlm.provenance.files import read_json, write_json
+from radiomics_crlm.provenance.unfinished import remove_leftovers
 from radiomics_crlm.provenance.versions import versions
 from radiomics_crlm.study.checkpoints import Checkpoints, digest
 from radiomics_crlm.study.models import check_designs, fold_results

@@ -15,8 +15,9 @@ from radiomics_crlm.config import ExperimentConfig
 from radiomics_crlm.errors import CrlmError, InputError
 from radiomics_crlm.features.parts import engine
 from radiomics_crlm.modelling.code_version import learner_code
-from radiomics_crlm.provenance.files import read_json, remove_leftovers, write_json
+from radiomics_crlm.provenance.files import read_json, write_json
 from radiomics_crlm.provenance.locks import LOCK, alone
+from radiomics_crlm.provenance.unfinished import remove_leftovers
 from radiomics_crlm.provenance.versions import lock_fingerprint, versions
 from radiomics_crlm.study.checkpoints import Checkpoints, digest
 

@@ -1,11 +1,10 @@
-"""Atomic writes, what killed processes leave, and JSON that cannot be read."""
+"""Atomic writes, and JSON that cannot be read."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,12 @@ from radiomics_crlm.errors import InputError
 from radiomics_crlm.provenance.files import (
     canonical_json,
     read_json,
-    remove_leftovers,
     sha256_bytes,
     sha256_file,
     write_bytes,
     write_json,
     write_text,
 )
-
-OLD = ".table.parquet.0123456789ab"
 
 
 def test_what_is_written_is_read_again_and_folders_are_made(tmp_path: Path) -> None:
@@ -69,50 +65,6 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     if isinstance(error, OSError):  # a full disk does not say of which file, other errors do
         assert error.filename == (named or str(path))
         error.filename = named
-
-
-def _leave(folder: Path) -> None:
-    for place in (folder, folder / "one", folder / "one" / "two"):
-        place.mkdir(exist_ok=True)
-        (place / OLD).write_bytes(b"half")
-
-
-@pytest.mark.parametrize(("depth", "left"), [(0, 2), (1, 1), (2, 0), (None, 0)])
-def test_leftovers_are_looked_for_so_many_levels_down(tmp_path: Path, depth: int | None, left: int) -> None:
-    _leave(tmp_path)
-    remove_leftovers(tmp_path, depth=depth)
-    assert len(list(tmp_path.rglob(OLD))) == left
-    assert not (tmp_path / OLD).exists()
-
-
-def test_only_leftovers_go_and_links_are_not_followed(tmp_path: Path) -> None:
-    mine = tmp_path / "mine"
-    mine.mkdir()
-    (mine / "precious").write_text("x")
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / ".bundle.0123456789ab").symlink_to(mine)
-    half = out / ".write-abc123"
-    (half / "deep").mkdir(parents=True)
-    (half / "deep" / OLD).write_bytes(b"half")  # gone with the folder that holds it
-    kept = {".notes", ".x.0123456789AB", "x.0123456789ab", ".git"}
-    for name in kept:
-        (out / name).write_text("mine")
-    remove_leftovers(out)
-    assert {path.name for path in out.iterdir()} == kept
-    assert (mine / "precious").read_text() == "x"
-
-
-def test_what_somebody_is_writing_just_now_stays(tmp_path: Path) -> None:
-    _leave(tmp_path)
-    half = tmp_path / ".write-abc123"
-    half.mkdir()
-    (half / OLD).write_bytes(b"half")
-    before = time.time() - 100
-    for path in (tmp_path / OLD, half / OLD, half):
-        os.utime(path, (before, before))
-    remove_leftovers(tmp_path, idle_s=60)
-    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob(".*")} == {f"one/{OLD}", f"one/two/{OLD}"}
 
 
 @pytest.mark.parametrize(

@@ -17,16 +17,17 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import typer
 from small_scans import small_scan
 
 from radiomics_crlm.cli import folders
-from radiomics_crlm.cli.app import run
+from radiomics_crlm.cli.app import app, run
 from radiomics_crlm.cli.folders import output_folder
 from radiomics_crlm.cli.refusals import refused
 from radiomics_crlm.config import ExperimentConfig, load_config
 from radiomics_crlm.errors import ConfigError, CrlmError, InputError
 from radiomics_crlm.imaging.volume import read_volume, write_volume
-from radiomics_crlm.provenance.files import remove_leftovers, write_bytes
+from radiomics_crlm.provenance.files import write_bytes
 from radiomics_crlm.provenance.tables import TableWriter
 from radiomics_crlm.resources import resource as packaged
 from radiomics_crlm.study import demo, parts
@@ -111,21 +112,28 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_work(
     assert not (tmp_path / "new").exists()
 
 
-def test_what_was_left_long_ago_is_removed_and_nothing_else(tmp_path: Path) -> None:
-    old, young, other = (tmp_path / name for name in (".a.0123456789ab", ".b.0123456789ab", ".cache"))
-    for path in (old, young, other):
+def test_what_was_left_is_removed_before_and_after_the_work(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    deep = out / "images" / "P1" / ".ct.nii.gz.0123abcd-17-89abcdef"
+    deep.mkdir(parents=True)
+    old, young, other = (out / name for name in (".a.0123abcd-17-89abcdef", ".b.0123abcd-17-89abcdef", ".cache"))
+    beside, foreign = (tmp_path / f".{name}.0123abcd-17-89abcdef" for name in ("out", "mine"))
+    for path in (deep / "image.nii", old, young, other, beside, foreign):
         path.write_bytes(b"half")
-    folder = tmp_path / "images" / "P1" / ".write-abc"
-    (folder / "deep").mkdir(parents=True)
-    (folder / "deep" / ".c.0123456789ab").write_bytes(b"half")
-    long_ago = time.time() - 3600
-    for path in (old, other, folder):
-        os.utime(path, (long_ago, long_ago))
-    assert output_folder(tmp_path) == tmp_path
-    assert {path.name for path in tmp_path.iterdir()} == {young.name, other.name, "images"}
-    assert not folder.exists()
-    remove_leftovers(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {other.name, "images"}
+
+    def age(*paths: Path) -> None:
+        for path in paths:
+            os.utime(path, (0, 0))
+
+    age(deep, old, other, beside, foreign)
+    with typer.Context(typer.main.get_command(app)) as context:
+        assert output_folder(context, out) == out
+        assert {path.name for path in out.iterdir()} == {young.name, other.name, "images"}
+        assert not deep.exists()
+        assert not beside.exists()
+        age(young)
+    assert {path.name for path in out.iterdir()} == {other.name, "images"}
+    assert foreign.exists()
 
 
 def test_a_file_that_does_not_fit_says_which(tmp_path: Path) -> None:

@@ -75,18 +75,20 @@ def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
 
 def test_what_a_killed_process_left_half_written_goes(tmp_path: Path) -> None:
     interrupted(tmp_path)
-    leftovers = [".metrics.parquet.0123456789ab", "tables/.x.0123456789ab", f"{FOLDER}/folds/.y.json.0123456789ab"]
-    for name in leftovers:
-        (tmp_path / name).write_bytes(b"half")
-    (tmp_path / ".recurrence.0123456789ab").mkdir()
-    (tmp_path / ".recurrence.0123456789ab" / "model.json").write_bytes(b"half")
-    (tmp_path / ".write-x1y2z3").mkdir()
-    kept = [".notes", "tables/.notes.txt", "notes.0123456789ab"]
-    for name in kept:
-        (tmp_path / name).write_text("mine")
+    killed = ".0123abcd-17-89abcdef"
+    leftovers = [tmp_path / f"{name}{killed}" for name in (".a.parquet", "tables/.x", f"{FOLDER}/folds/.y.json")]
+    for path in leftovers:
+        path.write_bytes(b"half")
+    bundle, image = tmp_path / f".recurrence{killed}", tmp_path / f".image.nii{killed}"
+    for folder in (bundle, image):
+        folder.mkdir()
+    (bundle / "model.json").write_bytes(b"half")
+    kept = [tmp_path / name for name in (".notes", "tables/.notes.txt", f"notes{killed}")]
+    for path in kept:
+        path.write_text("mine")
     with unfinished_run(tmp_path, MINE):
-        assert not any((tmp_path / name).exists() for name in [*leftovers, ".recurrence.0123456789ab", ".write-x1y2z3"])
-        assert all((tmp_path / name).exists() for name in kept)
+        assert not any(path.exists() for path in [*leftovers, bundle, image])
+        assert all(path.exists() for path in kept)
 
 
 @pytest.mark.parametrize(
