@@ -48,6 +48,7 @@ STRICT: Mapping[str, tuple[str, ...]] = {
         "imaging/volume.py",
         "provenance/files.py",
         "provenance/tables.py",
+        "provenance/unfinished.py",
         "report/checklists/filled.py",
         "resources.py",
         "scoring/outputs.py",

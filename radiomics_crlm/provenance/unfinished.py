@@ -40,9 +40,9 @@ def unfinished(path: Path) -> Path:
 def remove_leftovers(folder: Path, *, idle_s: float = 0, depth: int | None = None, of: str = "") -> None:
     """Remove what killed processes left unfinished in a folder and so many levels below it (None: all).
 
-    At once, where the writer was a process of this machine that has ended; else if it was idle for so many seconds.
-    ``of`` names the one file or folder whose unfinished versions are meant. Links are removed, not followed; what this
-    user may not remove stays.
+    At once, where the writer was a process of this machine that has ended; else if it was idle for so many seconds (0:
+    all of it, for whoever has locked the folder). ``of`` names the one file or folder whose unfinished versions are
+    meant. Links are removed, not followed; what this user may not remove stays.
     """
     before = time.time() - idle_s
     start = f".{glob.escape(of[:_LONGEST])}.*" if of else ".*"
@@ -51,7 +51,7 @@ def remove_leftovers(folder: Path, *, idle_s: float = 0, depth: int | None = Non
         with contextlib.suppress(OSError):  # gone with the folder that held it, or somebody else's
             if not (name := _NAME.fullmatch(path.name)):
                 continue
-            if not _ended(name[1], int(name[2])) and path.lstat().st_mtime > before:
+            if idle_s and not _ended(name[1], int(name[2])) and path.lstat().st_mtime > before:
                 continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)

@@ -51,6 +51,7 @@ def test_leftovers_are_looked_for_so_many_levels_down(tmp_path: Path, depth: int
     for place in (tmp_path, tmp_path / "one", tmp_path / "one" / "two"):
         place.mkdir(exist_ok=True)
         (place / ELSEWHERE).write_bytes(b"half")
+        os.utime(place / ELSEWHERE, (2**32, 2**32))  # by the clock of another machine
     remove_leftovers(tmp_path, depth=depth)
     assert len(list(tmp_path.rglob(ELSEWHERE))) == left
     assert not (tmp_path / ELSEWHERE).exists()
