@@ -66,11 +66,12 @@ def simulate(
 
 def validate(cohort: Cohort) -> None:
     """Check a cohort folder and say what would be left out, and why."""
-    from radiomics_crlm.cohort.clinical import read_cohort_folder
-    from radiomics_crlm.cohort.exclusions import flow
-
     screen = Screen()
-    found = read_cohort_folder(cohort)
+    with screen.doing("reading the cohort"):
+        from radiomics_crlm.cohort.clinical import read_cohort_folder
+        from radiomics_crlm.cohort.exclusions import flow
+
+        found = read_cohort_folder(cohort)
     account = flow(found.patients_in, found.exclusions)
     screen.line(f"patients: {account['in']} in, {account['out']} usable")
     screen.line(f"scans:    {0 if found.imaging is None else len(found.imaging)} usable")

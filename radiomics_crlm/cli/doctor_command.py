@@ -15,13 +15,16 @@ def register(app: typer.Typer) -> None:
 
 def doctor() -> None:
     """Say which engine, libraries and compiler flags are in use, and check the features of phantoms."""
-    from radiomics_crlm.features.selftest import engine_info, phantom_selftest
-    from radiomics_crlm.provenance.versions import versions
-
     screen = Screen()
-    screen.table("feature engine", ("item", "value"), list(engine_info().items()))
+    with screen.doing("looking at the installation"):
+        from radiomics_crlm.features.selftest import engine_info, phantom_selftest
+        from radiomics_crlm.provenance.versions import versions
+
+        engine = engine_info()
+    screen.table("feature engine", ("item", "value"), list(engine.items()))
     screen.table("libraries", ("library", "version"), list(versions().items()))
-    checks = phantom_selftest()
+    with screen.doing("features of the phantoms"):
+        checks = phantom_selftest()
     screen.table(
         "phantom self-test",
         ("check", "expected", "got", "verdict"),
@@ -39,9 +42,10 @@ def doctor() -> None:
 
 def _ibsi(screen: Screen) -> list[str]:
     """Print the agreement with the digital phantom of the IBSI; return the features without it."""
-    from radiomics_crlm.features.ibsi_phantom import digital_phantom
+    with screen.doing("digital phantom of the IBSI"):
+        from radiomics_crlm.features.ibsi_phantom import digital_phantom
 
-    found = digital_phantom()
+        found = digital_phantom()
     plain, named = [a for a in found if a.exception is None], [a for a in found if a.exception is not None]
     agreeing = sum(a.ok for a in plain)
     listed = ", ".join(f"{a.feature} ({a.exception}; {'agrees when converted' if a.ok else 'WRONG'})" for a in named)

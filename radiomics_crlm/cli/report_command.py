@@ -32,16 +32,19 @@ def card(
     show: Annotated[bool, typer.Option("--open", help="Open the card in the browser.")] = False,
 ) -> None:
     """Write the model card of an evaluated study again, or compare it with that of an earlier run."""
-    from radiomics_crlm.report.card import write_card, write_card_pdf
-    from radiomics_crlm.report.pdf import require_pdf
-
     screen = Screen()
-    if pdf:
-        require_pdf()  # said before the card is drawn, not after
-    page = write_card(run)
+    with screen.doing("drawing the card"):
+        from radiomics_crlm.report.card import write_card, write_card_pdf
+        from radiomics_crlm.report.pdf import require_pdf
+
+        if pdf:
+            require_pdf()  # said before the card is drawn, not after
+        page = write_card(run)
     screen.line(f"card: {page}")
     if pdf:
-        screen.line(f"card: {write_card_pdf(run)}")
+        with screen.doing("printing the card"):
+            printed = write_card_pdf(run)
+        screen.line(f"card: {printed}")
     if against is not None:
         page = _compare(screen, run, against)
     if show:
@@ -75,12 +78,13 @@ def checklists(
 
     Without --anew the record made by the run is checked: an answer whose file has changed since needs a person.
     """
-    from radiomics_crlm.report.checklists import verified_checklists, write_checklists
-    from radiomics_crlm.report.checklists.documents import points_text
-
     screen = Screen()
-    changed = write_checklists(run, anew=anew)
-    content, _ = verified_checklists(run)
+    with screen.doing("looking for proofs"):
+        from radiomics_crlm.report.checklists import verified_checklists, write_checklists
+        from radiomics_crlm.report.checklists.documents import points_text
+
+        changed = write_checklists(run, anew=anew)
+        content, _ = verified_checklists(run)
     rows = []
     for filled in content["checklists"]:
         counts = [filled["counts"][a] for a in ("yes", "no", "not_applicable", "needs_a_person")]
@@ -99,10 +103,13 @@ def report(
     to: Annotated[Path | None, typer.Option("--to", help="Folder of the report; default: report/ in the run.")] = None,
 ) -> None:
     """Write the experiment report (README.md and figures, aggregate results only); notes.md in its folder is kept."""
-    from radiomics_crlm.report.study_page import write_report
-
     output_folder(context, to or run / "report")
-    Screen().line(f"report: {write_report(run, to)}")
+    screen = Screen()
+    with screen.doing("drawing the report"):
+        from radiomics_crlm.report.study_page import write_report
+
+        page = write_report(run, to)
+    screen.line(f"report: {page}")
 
 
 def index(
@@ -114,12 +121,13 @@ def index(
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Write one page over all runs: question, result, verdict, acceptance, and links to their cards."""
-    from radiomics_crlm.report.run_index import write_index
-
     screen = Screen()
     for page in (out, out.with_suffix(".json")):
         output_folder(context, page)
-    content = write_index(folders, out)
+    with screen.doing("reading the runs"):
+        from radiomics_crlm.report.run_index import write_index
+
+        content = write_index(folders, out)
     screen.line(f"index: {out} ({content['found']} runs, {content['damaged']} not readable)")
     if show:
         open_page(screen, out)

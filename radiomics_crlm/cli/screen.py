@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    SpinnerColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -62,6 +64,17 @@ class Screen:
             self._bar(stage, done, total)
         else:
             self._plain(stage, done, total)
+
+    @contextmanager
+    def doing(self, what: str) -> Iterator[None]:
+        """Show, where there is a terminal, that something without countable steps is being done, and for how long."""
+        if not self._err.is_terminal:
+            yield
+            return
+        columns = (SpinnerColumn("line"), TextColumn("{task.description}"), TimeElapsedColumn())
+        with Progress(*columns, console=self._err, transient=True) as shown:
+            shown.add_task(what, total=None)
+            yield
 
     def stop(self) -> None:
         """Close the progress display."""

@@ -168,11 +168,12 @@ def evaluate(run: RunToChange) -> None:
 
 def explain(run: RunFolder, top: Annotated[int, typer.Option(min=1, help="Inputs to show per model.")] = 15) -> None:
     """Show which inputs the delivered models rely on (mean absolute SHAP value, out of fold)."""
-    from radiomics_crlm.explanation import global_importance
-    from radiomics_crlm.provenance.tables import read_table
-
     screen = Screen()
-    importance = global_importance(read_table(run / "tables" / "attributions.parquet", "attributions"))
+    with screen.doing("reading the attributions"):
+        from radiomics_crlm.explanation import global_importance
+        from radiomics_crlm.provenance.tables import read_table
+
+        importance = global_importance(read_table(run / "tables" / "attributions.parquet", "attributions"))
     for (endpoint, model), rows in importance.groupby(["endpoint", "model"], sort=False):
         screen.table(
             f"{endpoint}: {model}",
