@@ -97,7 +97,9 @@ def server(database: str, tmp_path: Path) -> Iterator[str]:
         sys.executable, "-m", "mlflow", "server", "--backend-store-uri", database, "--host", "127.0.0.1",
         "--port", str(port), "--workers", "1", "--artifacts-destination", (tmp_path / "artifacts").as_uri(),
     ]  # fmt: skip
-    with serving(command, f"http://127.0.0.1:{port}/health", tmp_path / "server.log"):
+    # Its queue of jobs, which nobody here uses, would start a dozen processes.
+    settings = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with serving(command, f"http://127.0.0.1:{port}/health", tmp_path / "server.log", env=settings):
         yield f"http://127.0.0.1:{port}"
 
 
