@@ -162,6 +162,9 @@ def test_the_index_is_sorted_with_the_keyboard(browser: Any, pages: dict[str, Pa
     assert page.evaluate(rows) == sorted(before, key=float, reverse=True)
     page.get_by_role("button", name="Row").click()
     assert page.evaluate(rows) == before
-    page.locator("tbody a").first.click()
+    first = page.locator("tbody a").first
+    sheet = first.get_attribute("href")
+    first.click()
+    page.wait_for_url(f"**/{sheet}")
     assert page.locator("h1").inner_text() == "Patient P0000"
     page.close()
