@@ -40,9 +40,9 @@ def unfinished(path: Path) -> Path:
 def remove_leftovers(folder: Path, *, idle_s: float = 0, depth: int | None = None, of: str = "") -> None:
     """Remove what killed processes left unfinished in a folder and so many levels below it (None: all).
 
-    At once, where the writer was a process of this machine that has ended; else if it was idle for so many seconds (0:
-    all of it, for whoever has locked the folder). ``of`` names the one file or folder whose unfinished versions are
-    meant. Links are removed, not followed; what this user may not remove stays.
+    Of a process of this machine that is known: at once if it has ended, never while it lives, however long it pauses.
+    Else what was idle for so many seconds (0: all of it, for whoever has locked the folder). ``of`` names the one file
+    or folder whose unfinished versions are meant. Links are removed, not followed; what this user may not remove stays.
     """
     before = time.time() - idle_s
     start = f".{glob.escape(of[:_LONGEST])}.*" if of else ".*"
@@ -51,7 +51,8 @@ def remove_leftovers(folder: Path, *, idle_s: float = 0, depth: int | None = Non
         with contextlib.suppress(OSError):  # gone with the folder that held it, or somebody else's
             if not (name := _NAME.fullmatch(path.name)):
                 continue
-            if idle_s and not _ended(name[1], int(name[2])) and path.lstat().st_mtime > before:
+            lives = _lives(name[1], int(name[2])) if idle_s else False
+            if lives or (lives is None and path.lstat().st_mtime > before):
                 continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
@@ -59,18 +60,18 @@ def remove_leftovers(folder: Path, *, idle_s: float = 0, depth: int | None = Non
                 path.unlink(missing_ok=True)
 
 
-def _ended(machine: str, process: int) -> bool:
-    """Whether a process is known to have ended; another one may have its number by now."""
+def _lives(machine: str, process: int) -> bool | None:
+    """Whether a process goes on, None if nobody can tell; another one may have its number by now."""
     if machine != _machine() or os.name != "posix":  # elsewhere the question would stop the process
-        return False
+        return None
     with contextlib.suppress(OSError):
         state = Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[0]
-        return state in (b"Z", b"X")  # nobody has asked yet how it ended
+        return state not in (b"Z", b"X")  # nobody has asked yet how it ended
     try:
         os.kill(process, 0)
     except OSError as error:
-        return error.errno == errno.ESRCH
-    return False
+        return error.errno != errno.ESRCH
+    return True
 
 
 @functools.cache
