@@ -55,8 +55,9 @@ def serious_faults(page: Any, *rules: str) -> list[list[str]]:
         if script is None:
             pytest.skip("no installed package brings axe-core")
         page.add_script_tag(path=script)
-    # What passes is counted and not described, which takes axe most of its time.
-    options: dict[str, Any] = {"resultTypes": ["violations"], "xpath": False, "ancestry": False, "elementRef": False}
+    # What passes is counted and not described, which takes axe most of its time; a fault is shown by its own HTML.
+    options: dict[str, Any] = {"resultTypes": ["violations"]}
+    options |= dict.fromkeys(("selectors", "xpath", "ancestry", "elementRef"), False)
     found: list[list[str]] = page.evaluate(
         """options => axe.run(options).then(r => r.violations
            .filter(v => ['serious', 'critical'].includes(v.impact)).map(v => [v.id, v.nodes[0].html.slice(0, 200)]))""",

@@ -49,7 +49,8 @@ def parts(study: Path, *names: str) -> list[str]:
 def test_models_of_charts_in_stages_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data").mkdir()
     charts(120, 0, "A").to_csv(tmp_path / "data" / "clinical.csv", index=False)
-    content = {**BASE, "learners": ["ridge"], "design": DESIGN, "deliver": {"recurrence": "clinical/ridge"}}
+    design = {**DESIGN, "outer_folds": 3, "repeats": 2}
+    content = {**BASE, "learners": ["ridge"], "design": design, "deliver": {"recurrence": "clinical/ridge"}}
     (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     given = [str(tmp_path / "experiment.yaml"), "--data", str(tmp_path / "data"), "--jobs", "1", "--out"]
     assert run(["run", *given, str(tmp_path / "whole")]) == 0
