@@ -10,11 +10,12 @@ import multiprocessing.resource_tracker
 import os
 import queue
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any, Protocol
 
 from joblib.executor import get_memmapping_executor
@@ -109,12 +110,12 @@ class Processes:
         self._handed: list[Any] = []
 
     def submit(self, function: Callable[..., Any], *arguments: object) -> Any:
-        with _deaf_children():
+        with _uninterrupted(), _deaf_children():  # `close` has to know of everything that was handed over
             try:
                 handle = self._executor().submit(function, *arguments)
             except TerminatedWorkerError:  # an idle worker died just now
                 handle = self._executor().submit(function, *arguments)
-        self._handed = [one for one in self._handed if not one.done()] + [handle]
+            self._handed = [one for one in self._handed if not one.done()] + [handle]
         return handle
 
     def wait(self, handles: Iterable[Any]) -> Iterable[Any]:
@@ -140,6 +141,23 @@ class Processes:
         # that started in another folder would not find files by relative paths.
         environment = {**_ONE_THREAD, "PWD": os.getcwd()}
         return get_memmapping_executor(self.width, timeout=_IDLE_S, env=environment, max_nbytes=None)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C takes effect afterwards. Blocking the signal would not do: another thread may receive it."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    said: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: said.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if said:
+            before(*said[-1])
 
 
 @contextmanager

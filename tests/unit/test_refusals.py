@@ -238,6 +238,33 @@ def test_ctrl_c_is_for_the_program_not_for_its_workers() -> None:
     assert time.monotonic() - began < 50
 
 
+LATE = """
+import _thread, queue, time
+from radiomics_crlm.parallel import run
+put = queue.Queue.put
+
+def interrupted(self, item, *options):
+    put(self, item, *options)
+    if item == 3:  # the number of the last task: it is in the queue, and nobody was told
+        _thread.interrupt_main()
+
+queue.Queue.put = interrupted
+try:
+    for _ in run(time.sleep, [0.01, 0.01, 60, 60], jobs=2):
+        pass
+except KeyboardInterrupt:
+    print("stopped", flush=True)
+"""
+
+
+def test_ctrl_c_while_a_task_is_handed_over() -> None:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    done = subprocess.run(
+        [sys.executable, "-c", LATE], capture_output=True, text=True, env=environment, timeout=50, preexec_fn=_listen
+    )
+    assert (done.stdout, done.stderr) == ("stopped\n", "")
+
+
 def _listen() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
