@@ -3,14 +3,41 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import mlflow.store.db.utils
 import pytest
 from small_experiment import SMALL, write_experiment
 
 from radiomics_crlm.cli.app import run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fresh_stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """MLflow makes a new sqlite store by dozens of migrations, which takes seconds. In this process it does so once;
+    later stores begin as a copy of that one. Commands that tests start have stores of their own making.
+    """
+    made = mlflow.store.db.utils._initialize_tables
+    first = tmp_path_factory.mktemp("store") / "mlflow.db"
+
+    def initialize(engine: Any) -> None:
+        if engine.dialect.name != "sqlite":
+            made(engine)
+            return
+        known = first.is_file()
+        if not known:
+            made(engine)
+        with closing(engine.raw_connection()) as own, closing(sqlite3.connect(first)) as other:
+            source, target = (other, own.driver_connection) if known else (own.driver_connection, other)
+            source.backup(target)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(mlflow.store.db.utils, "_initialize_tables", initialize)
+        yield
 
 
 @pytest.fixture(scope="session")
