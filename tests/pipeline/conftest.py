@@ -1,4 +1,4 @@
-"""One small study of simulated patients, run once and shared by the pipeline tests."""
+"""What the pipeline tests share: one small study of simulated patients, run once, quick tracking stores, a browser."""
 
 from __future__ import annotations
 
